@@ -1,0 +1,1 @@
+"""Module 1: candles and depth -> normalised features."""

@@ -1,0 +1,1 @@
+"""Module 2: features -> regime, next-regime probabilities, early warnings."""

@@ -1,0 +1,1 @@
+"""Module 3: one LightGBM per regime -> BUY, SELL or NEUTRAL."""

@@ -1,0 +1,1 @@
+"""Module 4A: on-chain transfers -> whale alert."""

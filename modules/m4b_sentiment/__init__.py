@@ -1,0 +1,1 @@
+"""Module 4B: news and posts -> sentiment trajectory."""

@@ -1,0 +1,1 @@
+"""Module 5: all signals -> the final decision."""
