@@ -1,0 +1,132 @@
+"""Model files and their manifest: nothing is loaded that the manifest does not vouch for."""
+
+import hashlib
+import json
+import pickle
+from typing import Any
+
+from modules.core import clock
+from modules.core.catalog import ARTIFACTS
+from modules.core.errors import ArtifactError, NotTrainedError
+from modules.core.tables import Workspace, write_atomically
+
+MANIFEST = "models/manifest.json"
+
+
+class Artifacts:
+    """The model files of a workspace, by their catalog names.
+
+    Each is recorded with its SHA-256, when it was made, from which span of candles, and which features it takes in
+    which order. A load checks the hash before it reads a byte as anything else.
+    """
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+        self._manifest: dict[str, Any] | None = None
+        self._loaded: dict[tuple[str, str], Any] = {}
+
+    def save(self, name: str, data: bytes, span: tuple[int, int], features: list[str], k: str | int | None = None) -> None:
+        """Write a model file and its entry in the manifest.
+
+        Parameters
+        ----------
+        span : stamps of the first and the last candle that it was fitted on, Unix ms
+        features : names of its inputs, in their order
+        k : fills ``{k}`` in the catalog's name and path
+        """
+        path = self.workspace.root / ARTIFACTS[name].path.format(k=k)
+        write_atomically(path, data)
+        manifest = self._read_manifest()
+        manifest[name.format(k=k)] = {
+            "path": ARTIFACTS[name].path.format(k=k),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "made_at": clock.now_ms(),
+            "fitted_from": int(span[0]),
+            "fitted_to": int(span[1]),
+            "features": list(features),
+        }
+        self._write_manifest(manifest)
+
+    def save_pickle(self, name: str, model: Any, span: tuple[int, int], features: list[str], k: Any = None) -> None:
+        self.save(name, pickle.dumps(model, protocol=5), span, features, k)
+
+    def save_json(self, name: str, content: Any, span: tuple[int, int], features: list[str], k: Any = None) -> None:
+        self.save(name, json.dumps(content, indent=1).encode(), span, features, k)
+
+    def load(self, name: str, k: str | int | None = None) -> bytes:
+        """The bytes of a model file.
+
+        Raises
+        ------
+        NotTrainedError : the workspace has no manifest
+        ArtifactError : the file is missing or is not the one that the manifest names
+        """
+        entry = self.entry(name, k)
+        path = self.workspace.root / entry["path"]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror}); train again with --train") from error
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise ArtifactError(
+                f"{path}: is not the file that {MANIFEST} names (its SHA-256 differs); put the right one back or train again"
+            )
+        return data
+
+    def load_json(self, name: str, k: str | int | None = None) -> Any:
+        return self.once(name, k, json.loads)
+
+    def load_pickle(self, name: str, k: str | int | None = None) -> Any:
+        return pickle.loads(self.load(name, k))
+
+    def once(self, name: str, k: str | int | None, read: Any) -> Any:
+        """``read(bytes)`` of a model file, kept for as long as the manifest names the same file."""
+        key = (name.format(k=k), self.entry(name, k)["sha256"])
+        if key not in self._loaded:
+            self._loaded[key] = read(self.load(name, k))
+        return self._loaded[key]
+
+    def entry(self, name: str, k: str | int | None = None) -> dict[str, Any]:
+        """What the manifest says of a model file."""
+        manifest = self._read_manifest()
+        if not manifest:
+            raise NotTrainedError(self.workspace.root)
+        if name.format(k=k) not in manifest:
+            raise ArtifactError(f"{name.format(k=k)} was never trained in {self.workspace.root}; train again with --train")
+        return manifest[name.format(k=k)]
+
+    def names(self) -> list[str]:
+        return list(self._read_manifest())
+
+    def forget(self, writer: str) -> None:
+        """Drop a room's entries from the manifest before it trains anew."""
+        prefixes = {artifact.name.split("{k}")[0] for artifact in ARTIFACTS.values() if artifact.writer == writer}
+        manifest = {n: e for n, e in self._read_manifest().items() if not any(n.startswith(p) for p in prefixes)}
+        self._write_manifest(manifest)
+
+    def check(self) -> list[str]:
+        """One sentence for each model file that is missing or changed."""
+        faults = []
+        for name in self.names():
+            try:
+                entry = self._read_manifest()[name]
+                path = self.workspace.root / entry["path"]
+                if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+                    faults.append(f"{path}: is not the file that {MANIFEST} names (its SHA-256 differs)")
+            except OSError as error:
+                faults.append(f"{path}: cannot be read ({error.strerror})")
+        return faults
+
+    def _read_manifest(self) -> dict[str, Any]:
+        if self._manifest is None:
+            path = self.workspace.root / MANIFEST
+            try:
+                self._manifest = json.loads(path.read_bytes()) if path.is_file() else {}
+            except ValueError as error:
+                raise ArtifactError(f"{path}: is not valid JSON ({error}); train again with --train") from error
+        return self._manifest
+
+    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        self._manifest = manifest
+        data = json.dumps(manifest, indent=1, sort_keys=True).encode()
+        write_atomically(self.workspace.root / MANIFEST, data)

@@ -1,0 +1,396 @@
+"""Every file that passes between rooms: where it lies, what its columns mean, who writes it and who reads it.
+
+A table that is not declared here cannot be read or written. A new room declares its tables here, and where it is
+evidence for the fusion, one line in ``EVIDENCE``.
+"""
+
+from dataclasses import dataclass
+
+from modules.core.words import DAY_MINUTES, IMPACTS, REGIMES, SIGNALS
+
+NUMBER, INTEGER, CHOICE, TEXT = "number", "integer", "choice", "text"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its kind, its unit for the reader, its bounds, and whether a cell may be empty."""
+
+    name: str
+    kind: str = NUMBER
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    decimals: int = 10
+    empty: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CSV.
+
+    ``keep`` makes it a live table: the newest ``keep`` rows stay, older ones go to ``processed/archive/<name>/``.
+    ``more`` allows further number columns between the declared ones and ``status``: the features, whose names the
+    trainer chooses. ``numbered`` means one file for each number k, ``{k}`` in the path.
+    """
+
+    name: str
+    path: str
+    columns: tuple[Column, ...]
+    writer: str
+    readers: tuple[str, ...]
+    keep: int = 0
+    ist: bool = False
+    more: bool = False
+    numbered: bool = False
+    stamped: bool = True
+    history: str = ""
+
+
+def _share(name: str, **more) -> Column:
+    return Column(name, low=0, high=1, unit="0..1", **more)
+
+
+def _usd(name: str, **more) -> Column:
+    return Column(name, unit="USD", decimals=8, **more)
+
+
+TIMESTAMP = Column("timestamp", INTEGER, "Unix ms UTC, the candle's open", low=0)
+STATUS = Column("status", TEXT, "ok, off, or fallback: why")
+CANDLE = (
+    _usd("open", low=0),
+    _usd("high", low=0),
+    _usd("low", low=0),
+    _usd("close", low=0),
+    Column("volume", unit="coins", low=0, decimals=8),
+    Column("quote_volume", unit="USD", low=0, decimals=8),
+    Column("trades", unit="trades", low=0, decimals=0),
+    Column("taker_buy_base", unit="coins", low=0, decimals=8),
+    Column("taker_buy_quote", unit="USD", low=0, decimals=8),
+)
+DEPTH = (
+    Column("bid_btc", unit="BTC near the mid", low=0, decimals=8),
+    Column("ask_btc", unit="BTC near the mid", low=0, decimals=8),
+    _usd("spread", low=0),
+)
+CONTEXT = (
+    _usd("close", low=0),
+    Column("atr", unit="USD, Wilder, 14 candles", low=0),
+    Column("atr_ratio", unit="atr over its mean of the day before", low=0),
+    Column("trend", unit="t-statistic of the hour's returns"),
+    Column("volatility", unit="ln of bps a minute, half an hour", empty=False),
+    Column("place", unit="0..1 in the range of four hours", low=0, high=1),
+    Column("depth_btc", unit="BTC on the thinner side of the book; empty: no depth table", low=0, empty=True),
+)
+"""Columns in natural units that later rooms need by name, whichever features the trainer selects."""
+
+NEXT = tuple(_share(f"next_{regime.lower()}") for regime in REGIMES)
+WHALE = (_share("whale_alert_score"), Column("impact_type", CHOICE, choices=IMPACTS))
+SENTIMENT = (Column("trajectory", unit="-1..1", low=-1, high=1), _share("volatility"))
+SPECIALIST = (_share("p_sell"), _share("p_buy"))
+INTERVAL = (Column("value", empty=True), Column("low", empty=True), Column("high", empty=True))
+FIGURES = (
+    Column("scope", TEXT, "the rows that it was measured on"),
+    Column("figure", TEXT),
+    *INTERVAL,
+    Column("n", INTEGER, "rows behind it", low=0),
+    Column("baseline", empty=True, unit="the figure to beat"),
+    Column("baseline_is", TEXT),
+)
+LIVE = DAY_MINUTES
+CANDLES_KEPT = 2 * DAY_MINUTES + 60
+"""The live candles cover the longest warm-up of any feature."""
+
+EXTRAS = ("depth", "eth", "sol", "perp", "premium", "funding")
+"""Optional tables beside the candles; a feature family whose table is absent is left out."""
+_EXTRA_COLUMNS = {
+    "depth": DEPTH,
+    "eth": (_usd("close", low=0), Column("volume", low=0, unit="coins"), Column("taker_buy_base", low=0, unit="coins")),
+    "sol": (_usd("close", low=0), Column("volume", low=0, unit="coins"), Column("taker_buy_base", low=0, unit="coins")),
+    "perp": (_usd("close", low=0),),
+    "premium": (Column("close", unit="share of the index"),),
+    "funding": (Column("funding_rate", unit="share per 8 hours"),),
+}
+
+M1, M2, M3, M4A, M4B, M5, M6 = (
+    "m1_data_engine",
+    "m2_regime",
+    "m3_specialist",
+    "m4a_whale",
+    "m4b_sentiment",
+    "m5_meta_fusion",
+    "m6_executor",
+)
+
+_TABLES = (
+    Table("candles_history", "data/historical/1m_200000.csv", (TIMESTAMP, *CANDLE), M1, (M1, M2, M3, M5)),
+    Table("candles_live", "data/live/1m.csv", (TIMESTAMP, *CANDLE, STATUS), M1, (M1, M6), keep=CANDLES_KEPT),
+    *(
+        Table(f"{extra}_history", f"data/historical/{extra}.csv", (TIMESTAMP, *_EXTRA_COLUMNS[extra]), "source", (M1,))
+        for extra in EXTRAS
+    ),
+    *(
+        Table(
+            f"{extra}_live",
+            f"data/live/{extra}.csv",
+            (TIMESTAMP, *_EXTRA_COLUMNS[extra], STATUS),
+            M1,
+            (M1,),
+            keep=CANDLES_KEPT,
+        )
+        for extra in EXTRAS
+    ),
+    Table("chunk", "processed/chunk_{k}.csv", (TIMESTAMP, *CONTEXT), M1, (M2, M3, M5), more=True, numbered=True),
+    Table(
+        "feature_ranking",
+        "scalers/feature_ranking.csv",
+        (
+            Column("feature", TEXT),
+            Column("family", TEXT),
+            Column("mutual_info", unit="nats", low=0),
+            Column("rank", INTEGER, low=1),
+            Column("selected", INTEGER, "1 kept, 0 not", low=0, high=1),
+        ),
+        M1,
+        ("people",),
+        stamped=False,
+    ),
+    Table("data_stats", "performance/data_stats.csv", FIGURES, M1, ("people",), stamped=False),
+    Table(
+        "live_features",
+        "processed/live/live_features.csv",
+        (TIMESTAMP, *CONTEXT, STATUS),
+        M1,
+        (M2, M3, M5),
+        keep=LIVE,
+        more=True,
+        ist=True,
+    ),
+    Table(
+        "regime_assignments",
+        "processed/regime_assignments.csv",
+        (
+            TIMESTAMP,
+            Column("regime", CHOICE, choices=REGIMES),
+            _share("confidence"),
+            *NEXT,
+            _share("warning_probability", empty=True),
+            Column("fold", INTEGER, "walk-forward block; -1 the first (in sample), 99 the out-of-sample tail", low=-1),
+        ),
+        M2,
+        (M3, M5),
+    ),
+    Table(
+        "transition_probs",
+        "processed/transition_probs.csv",
+        (
+            Column("from_regime", CHOICE, choices=REGIMES),
+            Column("to_regime", CHOICE, choices=REGIMES),
+            _share("prob"),
+        ),
+        M2,
+        ("people",),
+        stamped=False,
+    ),
+    Table("regime_stats", "performance/regime_stats.csv", FIGURES, M2, ("people",), stamped=False),
+    Table(
+        "current_regime",
+        "processed/live/current_regime.csv",
+        (TIMESTAMP, Column("regime", CHOICE, choices=REGIMES), _share("confidence"), STATUS),
+        M2,
+        (M3, M5),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table(
+        "next_regime_probs",
+        "processed/live/next_regime_probs.csv",
+        (TIMESTAMP, *NEXT, STATUS),
+        M2,
+        (M3, M5),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table(
+        "early_warnings",
+        "processed/live/early_warnings.csv",
+        (
+            TIMESTAMP,
+            Column("warning", CHOICE, choices=("none", "move", "up", "down")),
+            _share("probability"),
+            _share("threshold"),
+            Column("triggers", TEXT),
+            STATUS,
+        ),
+        M2,
+        (M5,),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table(
+        "specialist_history",
+        "processed/specialist_history.csv",
+        (TIMESTAMP, *SPECIALIST, Column("fold", INTEGER, "as in regime_assignments", low=-1)),
+        M3,
+        (M5,),
+    ),
+    Table(
+        "specialist_stats",
+        "performance/specialist_stats.csv",
+        (
+            Column("regime", TEXT),
+            Column("model", TEXT),
+            Column("served", INTEGER, "1 serves, 0 a version kept", low=0, high=1),
+            Column("validation_log_loss", low=0, empty=True),
+            Column("out_of_sample_log_loss", low=0, empty=True),
+            Column("base_rate_log_loss", low=0, empty=True),
+            Column("signals", INTEGER, "BUY or SELL on the out-of-sample tail", low=0),
+            _share("win_rate", empty=True),
+            _share("win_rate_low", empty=True),
+            _share("win_rate_high", empty=True),
+            _share("win_rate_always_buy", empty=True),
+            Column("profit_factor", low=0, empty=True, unit="after costs"),
+            Column("mean_net_bps", empty=True, unit="bps a signal, after costs"),
+            Column("n", INTEGER, "rows of the regime on the out-of-sample tail", low=0),
+        ),
+        M3,
+        ("people",),
+        stamped=False,
+    ),
+    Table(
+        "specialist_signals",
+        "processed/live/specialist_signals.csv",
+        (
+            TIMESTAMP,
+            Column("signal", CHOICE, choices=SIGNALS),
+            _share("confidence"),
+            *SPECIALIST,
+            Column("model_used", TEXT),
+            STATUS,
+        ),
+        M3,
+        (M5,),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table("whale_history", "processed/whale_history.csv", (TIMESTAMP, *WHALE), M4A, (M1, M2, M3, M5)),
+    Table(
+        "whale_alerts",
+        "processed/live/whale_alerts.csv",
+        (TIMESTAMP, *WHALE, STATUS),
+        M4A,
+        (M1, M2, M3, M5),
+        keep=LIVE,
+        ist=True,
+        history="whale_history",
+    ),
+    Table("sentiment_history", "processed/sentiment_history.csv", (TIMESTAMP, *SENTIMENT), M4B, (M1, M2, M3, M5)),
+    Table(
+        "sentiment_trajectories",
+        "processed/live/sentiment_trajectories.csv",
+        (TIMESTAMP, *SENTIMENT, STATUS),
+        M4B,
+        (M1, M2, M3, M5),
+        keep=LIVE,
+        ist=True,
+        history="sentiment_history",
+    ),
+    Table("fusion_stats", "performance/fusion_stats.csv", FIGURES, M5, ("people",), stamped=False),
+    Table(
+        "final_signals",
+        "processed/live/final_signals.csv",
+        (
+            TIMESTAMP,
+            Column("signal", CHOICE, choices=SIGNALS),
+            Column("confidence", unit="0..1 and what the evidence adds", decimals=6),
+            Column("min_confidence", decimals=6),
+            Column("expected_bps", unit="bps after costs", empty=True, decimals=4),
+            _usd("SL", low=0, empty=True),
+            _usd("TP", low=0, empty=True),
+            _share("size"),
+            Column("reason", TEXT),
+            STATUS,
+        ),
+        M5,
+        (M6,),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table(
+        "trade_logs",
+        "performance/trade_logs.csv",
+        (
+            TIMESTAMP,
+            Column("side", CHOICE, choices=("LONG", "SHORT")),
+            _usd("entry", low=0),
+            Column("exit_timestamp", INTEGER, "Unix ms UTC, the candle of the exit", low=0),
+            _usd("exit", low=0),
+            Column("exit_reason", CHOICE, choices=("stop_loss", "take_profit", "time_exit")),
+            Column("quantity", unit="coins", low=0),
+            _usd("pnl"),
+            Column("pnl_bps", unit="bps of the notional, after costs"),
+            _usd("costs", low=0),
+            _usd("equity"),
+            Column("regime", TEXT),
+            Column("confidence", decimals=6),
+            Column("reason", TEXT),
+        ),
+        M6,
+        ("people",),
+        ist=True,
+    ),
+    Table(
+        "equity",
+        "performance/equity.csv",
+        (TIMESTAMP, _usd("cash"), _usd("position_value"), _usd("equity"), Column("position", unit="coins"), STATUS),
+        M6,
+        ("people",),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
+)
+
+TABLES = {table.name: table for table in _TABLES}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a parallel room (whale, sentiment, …) tells the others: its live table, and what "no evidence" reads like."""
+
+    table: str
+    neutral: dict[str, float | str]
+
+
+EVIDENCE = (
+    Evidence("whale_alerts", {"whale_alert_score": 0.5, "impact_type": "none"}),
+    Evidence("sentiment_trajectories", {"trajectory": 0.0, "volatility": 0.0}),
+)
+"""Rooms that run beside one another before the fusion. The fusion learns from each column listed here; nothing in
+its own code names a room that is added here."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One model file, and the exported form beside it that the live path reads."""
+
+    name: str
+    path: str
+    writer: str
+    readers: tuple[str, ...]
+
+
+_ARTIFACTS = (
+    Artifact("scaler_{k}", "scalers/scaler_{k}.pkl", M1, ("people",)),
+    Artifact("scaler_{k}_export", "scalers/scaler_{k}.json", M1, (M1,)),
+    Artifact("gmm_model", "models/gmm_model.pkl", M2, ("people",)),
+    Artifact("hmm_model", "models/hmm_model.pkl", M2, ("people",)),
+    Artifact("regime_export", "models/regime.json", M2, (M2,)),
+    Artifact("warning_export", "models/warning.txt", M2, (M2,)),
+    Artifact("specialist_{k}", "models/specialist_{k}.pkl", M3, (M3,)),
+    Artifact("specialist_{k}_export", "models/specialist_{k}.txt", M3, (M3,)),
+    Artifact("specialists_export", "models/specialists.json", M3, (M3,)),
+    Artifact("meta_fusion_model", "models/meta_fusion_model.pkl", M5, ("people",)),
+    Artifact("meta_fusion_export", "models/meta_fusion.json", M5, (M5,)),
+)
+ARTIFACTS = {artifact.name: artifact for artifact in _ARTIFACTS}

@@ -1,0 +1,79 @@
+"""Reading the rooms that run beside one another (whale, sentiment, …) as numbers, live and in training alike."""
+
+from typing import Any
+
+import numpy as np
+
+from modules.core.catalog import CHOICE, EVIDENCE, TABLES, Evidence
+from modules.core.module import OK
+from modules.core.tables import Columns, Workspace
+from modules.core.words import MINUTE_MS
+
+
+def names() -> list[str]:
+    """The evidence's columns as the models see them: numbers as they are, a word as one column for each choice but none."""
+    return [name for evidence in EVIDENCE for name in _encoded_names(evidence)]
+
+
+def at(workspace: Workspace, timestamp: int) -> dict[str, float | str]:
+    """What the evidence rooms said of one candle; neutral where a room is off, fell back or has no such row."""
+    said: dict[str, float | str] = {}
+    for evidence in EVIDENCE:
+        said.update(evidence.neutral)
+        if not workspace.exists(evidence.table):
+            continue
+        rows = workspace.read(evidence.table, last=3)
+        found = np.flatnonzero((rows["timestamp"] == timestamp) & (rows["status"] == OK))
+        if len(found):
+            said.update({key: rows[key][found[-1]] for key in evidence.neutral})
+    return said
+
+
+def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
+    """What they said of each of (N,) candles, ``lag`` candles before it; neutral where there is no history."""
+    said: Columns = {}
+    for evidence in EVIDENCE:
+        table = TABLES[evidence.table].history
+        rows = workspace.read(table) if workspace.exists(table) else None
+        wanted = timestamps - lag * MINUTE_MS
+        for key, neutral in evidence.neutral.items():
+            values = np.full(len(timestamps), neutral, dtype=object if isinstance(neutral, str) else float)
+            if rows is not None and len(rows["timestamp"]):
+                position = np.clip(np.searchsorted(rows["timestamp"], wanted), 0, len(rows["timestamp"]) - 1)
+                found = rows["timestamp"][position] == wanted
+                values[found] = rows[key][position[found]]
+            said[key] = values
+    return said
+
+
+def encode(said: dict[str, Any] | Columns) -> np.ndarray:
+    """(N, evidence columns) numbers, in the order of ``names``."""
+    columns = []
+    for evidence in EVIDENCE:
+        for key in evidence.neutral:
+            values = np.atleast_1d(np.asarray(said[key], dtype=object if key in _choices(evidence) else float))
+            if key in _choices(evidence):
+                columns += [(values == choice).astype(float) for choice in _choices(evidence)[key]]
+            else:
+                columns.append(values)
+    return np.stack(columns, 1)
+
+
+def whale_sign(impact: Any) -> np.ndarray:
+    """+1 where the impact is buy_pressure, -1 where sell_pressure, 0 where none."""
+    impacts = np.atleast_1d(np.asarray(impact, dtype=object))
+    return (impacts == "buy_pressure").astype(float) - (impacts == "sell_pressure").astype(float)
+
+
+def _choices(evidence: Evidence) -> dict[str, list[str]]:
+    columns = TABLES[evidence.table].columns
+    return {c.name: [word for word in c.choices if word != "none"] for c in columns if c.kind == CHOICE}
+
+
+def _encoded_names(evidence: Evidence) -> list[str]:
+    choices = _choices(evidence)
+    return [
+        name
+        for key in evidence.neutral
+        for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
+    ]

@@ -1,0 +1,220 @@
+"""Settings: ``config.toml`` at the repository's root holds every default; a file of the user's may override some."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from modules.core.errors import SettingsError
+
+DEFAULTS = Path(__file__).parents[2] / "config.toml"
+
+
+def bounded(low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A setting with its allowed range (inclusive) or its allowed words."""
+    return field(metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    rows: int = bounded(4_000)
+    chunk_rows: int = bounded(500)
+    select: int = bounded(1)
+    max_missing: float = bounded(0, 1)
+    max_gap_minutes: int = bounded(0)
+    out_of_sample: float = bounded(0.05, 0.5)
+    drift_mse: float = bounded(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    base_url: str
+    symbol: str
+    timeout_s: float = bounded(0.1, 60)
+    attempts: int = bounded(1, 10)
+    depth_bps: float = bounded(0.1, 1_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    move_points: float = bounded(0)
+    move_bps: float = bounded(0)
+    horizon: int = bounded(1, 240)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sessions:
+    asia: int = bounded(0, 0)
+    london: int = bounded(0, 23)
+    ny: int = bounded(0, 23)
+    off: int = bounded(0, 23)
+
+    @property
+    def starts(self) -> tuple[int, int, int, int]:
+        return self.asia, self.london, self.ny, self.off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    components: int = bounded(8, 30)
+    memory: int = bounded(10, 1_000)
+    whale_bearish: float = bounded(0, 1)
+    whale_alert: float = bounded(0, 1)
+    bullish_sentiment: float = bounded(0, 1)
+    strong_trajectory: float = bounded(0, 1)
+    volatile_sentiment: float = bounded(0, 1)
+    volatile_above: float = bounded(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warning:
+    asia: float = bounded(0, 1)
+    london: float = bounded(0, 1)
+    ny: float = bounded(0, 1)
+    off: float = bounded(0, 1)
+    excited: float = bounded(0, 1)
+    excited_atr_ratio: float = bounded(0)
+    direction_margin: float = bounded(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    folds: int = bounded(4, 50)
+    embargo: int = bounded(0)
+    rounds: int = bounded(1, 10_000)
+    min_regime_rows: int = bounded(100)
+    threads: int = bounded(1, 64)
+    seed: int = bounded(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specialist:
+    min_confidence: float = bounded(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    rule: str = bounded(choices=("fused", "strict"))
+    min_confidence: float = bounded(0, 1)
+    atr_weight: float = bounded(0, 1)
+    sentiment_weight: float = bounded(0, 1)
+    whale_weight: float = bounded(0, 1)
+    trajectory_weight: float = bounded(0, 1)
+    min_depth_btc: float = bounded(0)
+    max_sentiment_volatility: float = bounded(0, 1)
+    stop_atr: float = bounded(0.1)
+    target_atr: float = bounded(0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    asia: float = bounded(0, 1)
+    london: float = bounded(0, 1)
+    ny: float = bounded(0, 1)
+    off: float = bounded(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    fee: float = bounded(0, 0.1)
+    slippage: float = bounded(0, 0.1)
+
+    @property
+    def round_trip(self) -> float:
+        """Share of the notional that one entry and one exit cost together."""
+        return 2 * (self.fee + self.slippage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executor:
+    mode: str = bounded(choices=("paper",))
+    capital: float = bounded(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    data: Data
+    exchange: Exchange
+    labels: Labels
+    sessions: Sessions
+    regime: Regime
+    warning: Warning
+    learning: Learning
+    specialist: Specialist
+    fusion: Fusion
+    size: Size
+    costs: Costs
+    executor: Executor
+
+
+def load_settings(path: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """The defaults, overlaid by the user's file and by ``overrides`` (section -> setting -> value).
+
+    Raises
+    ------
+    SettingsError : naming every fault at once
+    """
+    merged = _parse(DEFAULTS)
+    origin = path or DEFAULTS
+    faults: list[str] = []
+    for layer in (_parse(path) if path else {}, overrides or {}):
+        for section, values in layer.items():
+            if section not in merged or not isinstance(values, dict):
+                faults.append(f"[{section}] is no section{_nearest(section, merged)}")
+                continue
+            for key, value in values.items():
+                if key not in merged[section]:
+                    faults.append(f"[{section}] {key} is no setting{_nearest(key, merged[section])}")
+                else:
+                    merged[section][key] = value
+    sections = {}
+    for part in fields(Settings):
+        kind: Any = part.type
+        values = {}
+        for item in fields(kind):
+            value = merged[part.name][item.name]
+            fault = _fault(value, item.type, item.metadata)
+            if fault:
+                faults.append(f"[{part.name}] {item.name} = {value!r} {fault}")
+            values[item.name] = float(value) if item.type is float and not fault else value
+        sections[part.name] = kind(**values)
+    if not faults:
+        starts = sections["sessions"].starts
+        if list(starts) != sorted(set(starts)):
+            faults.append(f"[sessions] must begin in the order asia, london, ny, off; they begin at {starts}")
+        if not sections["labels"].move_points and not sections["labels"].move_bps:
+            faults.append("[labels] move_points or move_bps must be above 0")
+        if sections["data"].chunk_rows > sections["data"].rows:
+            faults.append("[data] chunk_rows must not be above rows")
+    if faults:
+        raise SettingsError("\n".join([f"{origin}: {len(faults)} fault(s)", *(f"  - {fault}" for fault in faults)]))
+    return Settings(**sections)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give a file with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not valid TOML: {error}") from error
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _fault(value: Any, kind: Any, rule: Any) -> str:
+    accepted = (int, float) if kind is float else (kind,)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        return f"must be {'a number' if kind is float else 'a whole number' if kind is int else 'text'}"
+    low, high, choices = rule.get("low"), rule.get("high"), rule.get("choices")
+    if low is not None and value < low:
+        return f"must be at least {low}"
+    if high is not None and value > high:
+        return f"must be at most {high}"
+    if choices and value not in choices:
+        return f"must be one of {', '.join(choices)}"
+    return ""
