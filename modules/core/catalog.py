@@ -5,6 +5,7 @@ evidence for the fusion, one line in ``EVIDENCE``.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from modules.core.words import DAY_MINUTES, IMPACTS, REGIMES, SIGNALS
 
@@ -47,11 +48,11 @@ class Table:
     history: str = ""
 
 
-def _share(name: str, **more) -> Column:
+def _share(name: str, **more: Any) -> Column:
     return Column(name, low=0, high=1, unit="0..1", **more)
 
 
-def _usd(name: str, **more) -> Column:
+def _usd(name: str, **more: Any) -> Column:
     return Column(name, unit="USD", decimals=8, **more)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from modules.core.catalog import CHOICE, EVIDENCE, TABLES, Evidence
-from modules.core.module import OK
 from modules.core.tables import Columns, Workspace
-from modules.core.words import MINUTE_MS
+from modules.core.words import MINUTE_MS, OK
 
 
 def names() -> list[str]:
@@ -73,7 +72,5 @@ def _choices(evidence: Evidence) -> dict[str, list[str]]:
 def _encoded_names(evidence: Evidence) -> list[str]:
     choices = _choices(evidence)
     return [
-        name
-        for key in evidence.neutral
-        for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
+        name for key in evidence.neutral for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
     ]

@@ -15,9 +15,9 @@ from modules.core.artifacts import Artifacts
 from modules.core.errors import InputNotReady, NotTrainedError, PipelineError
 from modules.core.settings import Settings, load_settings
 from modules.core.tables import Columns, Workspace, datetime_ist
+from modules.core.words import OK
 
 REPOSITORY = Path(__file__).parents[2]
-OK, OFF = "ok", "off"
 
 
 class Source(Protocol):
@@ -109,7 +109,7 @@ def run_predictor(predictor: Any, run: Run, timestamp: int) -> Outcome:
         rows = predictor.predict(run, timestamp)
     except NotTrainedError:
         raise
-    except Exception as error:  # noqa: BLE001 - law 7: whatever fails, the cycle goes on with the declared fallback
+    except Exception as error:  # law 7: whatever fails, the cycle goes on with the declared fallback
         expected = isinstance(error, PipelineError)
         why = str(error).split("\n")[0] if expected else f"{type(error).__name__}: {error}"
         telemetry.log(run.workspace.root, f"{room} fell back at {timestamp}: {why}", None if expected else error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class PurgedWalkForward:
     def split(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For block 1, 2, …: the row numbers to train on and those to test on."""
         bounds = self.bounds(rows)
-        for start, end in zip(bounds[1:-1], bounds[2:], strict=True):
+        for start, end in pairwise(bounds[1:]):
             yield np.arange(max(0, start - self.purge - self.embargo)), np.arange(start, end)
 
     def fold_of(self, rows: int, training_rows: int) -> np.ndarray:

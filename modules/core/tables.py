@@ -296,8 +296,8 @@ def _faults(table: Table, columns: Columns, first_row: int) -> Iterable[str]:
             if name not in declared:
                 yield from _number_faults(Column(name), values, first_row)
     if table.stamped and len(columns["timestamp"]) > 1:
-        for i in np.flatnonzero(np.diff(columns["timestamp"]) <= 0):
-            yield f"row {first_row + int(i) + 1}: timestamp {columns['timestamp'][i + 1]} does not follow the row before it"
+        for after in np.flatnonzero(np.diff(columns["timestamp"]) <= 0) + 1:
+            yield f"row {first_row + int(after)}: timestamp {columns['timestamp'][after]} does not follow the row before it"
 
 
 def _number_faults(column: Column, values: np.ndarray, first_row: int) -> Iterable[str]:

@@ -1,6 +1,6 @@
 """The words that every room speaks: regimes, signals, sides and sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 MINUTE_MS = 60_000
 DAY_MINUTES = 1_440
@@ -25,10 +25,13 @@ SIGNALS = (SELL, NEUTRAL, BUY)
 
 IMPACTS = ("sell_pressure", "none", "buy_pressure")
 
+OK, OFF = "ok", "off"
+"""A row's status; the third is ``fallback: why``."""
+
 SESSIONS = ("asia", "london", "ny", "off")
 
 
-def session_names(timestamps, starts: Sequence[int]) -> list[str]:
+def session_names(timestamps: Iterable[int], starts: Sequence[int]) -> list[str]:
     """The trading session of each candle.
 
     Parameters
