@@ -261,7 +261,8 @@ def _layout(path: object, number: int, line: str) -> _Layout:
         else:
             positions.append(header.index(known))
     if faults:
-        raise TableError(path, [*faults, f"row {number}: the header line reads {_short(line.strip())}"])
+        faults[-1] += f"; the header line reads {_short(line.strip())}"
+        raise TableError(path, faults)
     return _Layout(len(header), tuple(positions), has_header=True)
 
 

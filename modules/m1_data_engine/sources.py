@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from modules.core.errors import SourceError, TableError
 from modules.core.retry import TryAgain, retried
@@ -61,6 +60,8 @@ class BinanceSource:
     @property
     def host(self) -> str:
         """Who is asked, as error messages name it: without any credentials that a URL may carry."""
+        from urllib.parse import urlsplit  # comes with requests, see _fetch
+
         try:
             return urlsplit(self.base_url).hostname or "the exchange"
         except ValueError:

@@ -292,12 +292,16 @@ def test_a_long_gap_is_a_fault_that_names_the_setting(faults, read):
 
 def test_missing_columns_are_named(faults):
     columns = [name for name in COLUMNS if name not in ("low", "trades")]
-    assert faults(csv_text(GOOD, columns))[:2] == ["row 1: column low is missing", "row 1: column trades is missing"]
+    assert faults(csv_text(GOOD, columns)) == [
+        "row 1: column low is missing",
+        "row 1: column trades is missing; the header line reads"
+        " 'timestamp,open,high,close,volume,quote_volume,taker_buy_b...'",
+    ]
 
 
 def test_a_column_that_stands_twice(faults):
     text = "\n".join(line + ",1" for line in csv_text(GOOD).splitlines()).replace(",1\n", ",open\n", 1)
-    assert faults(text)[0] == "row 1: column open stands 2 times"
+    assert faults(text)[0].startswith("row 1: column open stands 2 times; the header line reads 'timestamp,open,")
 
 
 def test_a_surplus_field_is_a_fault(faults):

@@ -170,7 +170,7 @@ def test_rows_that_overlap_are_given_once(source, httpserver):
 
 def test_faulty_candles_are_refused_by_name(source, httpserver):
     answer(httpserver, Response(json.dumps([kline(NEWEST - MINUTE), kline(NEWEST, high="1")])))
-    with pytest.raises(SourceError, match="answered with faulty candles: row 2, column high: 1 is below the low 99.25"):
+    with pytest.raises(SourceError, match=r"faulty candles: row 2, column high: 1 is below the low 99\.25"):
         source.candles(None, 2, NOW)
 
 
