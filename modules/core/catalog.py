@@ -199,7 +199,7 @@ _TABLES = (
         "processed/live/current_regime.csv",
         (TIMESTAMP, Column("regime", CHOICE, choices=REGIMES), _share("confidence"), STATUS),
         M2,
-        (M3, M5),
+        (M3, M5, M6),
         keep=LIVE,
         ist=True,
     ),

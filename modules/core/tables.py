@@ -133,7 +133,8 @@ class Workspace:
         if live.lines[stay : stay + len(fresh)] == fresh:
             return
         lines = live.lines[:stay] + fresh
-        evicted = len(lines) - table.keep if len(lines) >= table.keep + SLACK else 0
+        # By whole SLACKs, so that rows appended together leave the same file as rows appended one by one.
+        evicted = max(0, len(lines) - table.keep) // SLACK * SLACK
         if evicted:
             self._archive(table, header, lines[:evicted])
             lines = lines[evicted:]
