@@ -71,6 +71,9 @@ def _choices(evidence: Evidence) -> dict[str, list[str]]:
 
 def _encoded_names(evidence: Evidence) -> list[str]:
     choices = _choices(evidence)
-    return [
-        name for key in evidence.neutral for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
+    names = [
+        name
+        for key in evidence.neutral
+        for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
     ]
+    return [f"{evidence.table}_{name}" for name in names]

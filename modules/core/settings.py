@@ -21,6 +21,7 @@ class Data:
     rows: int = bounded(4_000)
     chunk_rows: int = bounded(500)
     select: int = bounded(1)
+    max_correlation: float = bounded(0, 1)
     max_missing: float = bounded(0, 1)
     max_gap_minutes: int = bounded(0)
     out_of_sample: float = bounded(0.05, 0.5)

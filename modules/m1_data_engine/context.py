@@ -1,0 +1,33 @@
+"""The context columns: what later rooms need by name and in natural units, whichever features the trainer selects."""
+
+import numpy as np
+
+from modules.core.words import DAY_MINUTES
+from modules.m1_data_engine.features import common, rolling
+from modules.m1_data_engine.features.market import Array, Market
+
+WARMUP = common.wilder_rows(14) + DAY_MINUTES
+"""Rows before the first valid one: the ATR is warm, then averaged over a day."""
+
+_HOUR, _HALF_HOUR, _FOUR_HOURS = 60, 30, 240
+_QUIETEST_BPS = 0.1
+
+
+def context(market: Market) -> dict[str, Array]:
+    """``catalog.CONTEXT`` of N candles; NaN in the warm-up, and in ``depth_btc`` where no depth table exists."""
+    atr = common.atr(market, 14)
+    spread_of_returns = common.volatility(market, _HOUR) * np.sqrt(_HOUR)
+    columns = {
+        "close": market["close"],
+        "atr": atr,
+        "atr_ratio": rolling.ratio(atr, rolling.mean(atr, DAY_MINUTES), empty=1.0),
+        "trend": rolling.ratio(common.log_return(market, _HOUR), spread_of_returns),
+        "volatility": np.log(1e4 * common.volatility(market, _HALF_HOUR) + _QUIETEST_BPS),
+        "place": common.range_position(market, _FOUR_HOURS),
+    }
+    columns = {name: np.where(np.arange(len(market)) < WARMUP, np.nan, values) for name, values in columns.items()}
+    if "depth" in market.extras:
+        columns["depth_btc"] = np.minimum(market.extra("depth", "bid_btc"), market.extra("depth", "ask_btc"))
+    else:
+        columns["depth_btc"] = np.full(len(market), np.nan)
+    return columns

@@ -1,0 +1,126 @@
+"""Run module 1 on one closed candle: fetch what is new, compute the features, scale them as the newest scaler does."""
+
+import sys
+
+import numpy as np
+
+from modules.core import catalog, clock, evidence
+from modules.core.errors import InputNotReady, SourceError
+from modules.core.module import Run, one_row, predictor_main
+from modules.core.tables import Columns
+from modules.core.words import MINUTE_MS, OK
+from modules.m1_data_engine import context, model
+
+TABLES = ("candles_live", "live_features")
+
+
+def predict(run: Run, timestamp: int) -> dict[str, Columns]:
+    """The candle, the optional tables' rows and the features of ``timestamp``.
+
+    Features of earlier candles that are not on disk yet (the first cycle, or after an outage) come with it, as far back
+    as the regime filter remembers.
+    """
+    _fetch(run, timestamp)
+    candles = _contiguous(run, timestamp)
+    names = run.artifacts.entry(_newest_scaler(run))["features"]
+    needed = model.rows_needed(names)
+    fresh = _rows_to_write(run, timestamp, len(candles["timestamp"]) - needed + 1)
+    if fresh < 1:
+        raise InputNotReady(f"{len(candles['timestamp'])} candles on disk, {needed} are needed for warm-up")
+    window = {name: values[-(needed + fresh - 1) :] for name, values in candles.items()}
+    market = model.market_of(window, _extras(run, window["timestamp"]))
+    raw = model.features(market, names)[-fresh:]
+    scaled = _scaler(run).scale(raw)
+    around = {name: values[-fresh:] for name, values in context.context(market).items()}
+    rows = model.table(window["timestamp"][-fresh:], around, scaled, names)
+    rows["status"] = np.full(fresh, OK, object)
+    absent = [name for name, column in zip(names, raw.T, strict=True) if np.isnan(column).any()]
+    if absent:
+        raise InputNotReady(f"no value for {', '.join(absent)}: a table that they need has no row for this minute")
+    return {"live_features": rows}
+
+
+def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
+    """The row before, marked as a fallback; nothing where there is no row yet."""
+    if not run.workspace.exists("live_features"):
+        return {}
+    rows = run.workspace.read("live_features", last=2)
+    earlier = np.flatnonzero(rows["timestamp"] < timestamp)
+    if not len(earlier):
+        return {}
+    row = {name: values[earlier[-1] :][:1].copy() for name, values in rows.items()}
+    row["timestamp"][0], row["status"][0] = timestamp, why
+    return {"live_features": row}
+
+
+def _fetch(run: Run, timestamp: int) -> None:
+    """Append to the live tables what the source has beyond them."""
+    newest = run.workspace.newest("candles_live")
+    if run.source is None or (newest is not None and newest >= timestamp):
+        return
+    after = newest if newest is not None and timestamp - newest <= catalog.CANDLES_KEPT * MINUTE_MS else None
+    candles = run.source.candles(after, timestamp, catalog.CANDLES_KEPT)
+    if not len(candles["timestamp"]) or candles["timestamp"][-1] != timestamp:
+        raise SourceError("the source has no candle for this minute yet")
+    candles["status"] = np.full(len(candles["timestamp"]), OK, object)
+    for name in catalog.EXTRAS:
+        row = run.source.extra(name, timestamp)
+        if row is not None:
+            run.workspace.append(f"{name}_live", one_row(timestamp, **row, status=OK))
+    run.workspace.append("candles_live", candles)
+
+
+def _contiguous(run: Run, timestamp: int) -> Columns:
+    """The live candles up to ``timestamp`` that follow one another without a hole."""
+    candles = run.workspace.read("candles_live")
+    stamps = candles["timestamp"]
+    end = int(np.searchsorted(stamps, timestamp, side="right"))
+    if not end or stamps[end - 1] != timestamp:
+        raise InputNotReady("the candle of this minute is not on disk")
+    holes = np.flatnonzero(np.diff(stamps[:end]) != MINUTE_MS)
+    start = int(holes[-1]) + 1 if len(holes) else 0
+    return {name: values[start:end] for name, values in candles.items() if name != "status"}
+
+
+def _rows_to_write(run: Run, timestamp: int, possible: int) -> int:
+    """How many of the newest rows are missing on disk, as far as the candles and the filter's memory reach."""
+    wanted = run.settings.regime.memory
+    if run.workspace.exists("live_features"):
+        stamps = run.workspace.read("live_features", last=wanted)["timestamp"]
+        there = set(stamps[stamps < timestamp].tolist())
+        back = 1
+        while back < wanted and timestamp - back * MINUTE_MS not in there:
+            back += 1
+        wanted = back
+    return min(wanted, possible)
+
+
+def _extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
+    extras = {name: run.workspace.read(f"{name}_live") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_live")}
+    for name, table in (("whale", "whale_alerts"), ("sentiment", "sentiment_trajectories")):
+        if run.workspace.exists(table) and run.workspace.exists(catalog.TABLES[table].history):
+            rows = run.workspace.read(table)
+            lagged = {**rows, "timestamp": rows["timestamp"] + MINUTE_MS}
+            if name == "whale":
+                lagged["impact"] = evidence.whale_sign(rows["impact_type"])
+            extras[name] = lagged
+    return extras
+
+
+def _newest_scaler(run: Run) -> str:
+    numbers = [int(n.split("_")[1]) for n in run.artifacts.names() if n.startswith("scaler_") and n.endswith("_export")]
+    return f"scaler_{max(numbers, default=0)}_export"
+
+
+def _scaler(run: Run) -> model.Scaler:
+    content = run.artifacts.load_json("scaler_{k}_export", _newest_scaler(run).split("_")[1])
+    return model.Scaler(np.array(content["low"]), np.array(content["high"]))
+
+
+def now_closed() -> int:
+    """The open time of the newest candle that has closed, Unix ms."""
+    return clock.now_ms() // MINUTE_MS * MINUTE_MS - MINUTE_MS
+
+
+if __name__ == "__main__":
+    raise SystemExit(predictor_main(sys.modules[__name__]))

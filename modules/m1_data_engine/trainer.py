@@ -1,0 +1,155 @@
+"""Train module 1: candle file -> 15 selected features, scaled chunk by chunk."""
+
+import sys
+
+import numpy as np
+
+from modules.core import catalog, evidence, labels
+from modules.core.errors import PipelineError
+from modules.core.module import Run, trainer_main
+from modules.core.statistics import Figures
+from modules.core.tables import Columns
+from modules.core.telemetry import Progress
+from modules.m1_data_engine import candle_files, context, model
+from modules.m1_data_engine.features import registry
+
+SAMPLE_ROWS = 16_000
+
+
+def train(run: Run, progress: Progress) -> list[str]:
+    """Read the candles, select features on training rows, write the chunks and scalers; what was done, in lines."""
+    data = run.settings.data
+    said = _store_candles(run, progress)
+    candles = run.workspace.read("candles_history")
+    extras = history_extras(run, candles["timestamp"])
+    available = registry.candidates(extras)
+    said += [f"left out: {name}" for name in registry.left_out(extras)]
+
+    progress.step(f"1 data engine: {len(available)} candidate features", len(available) + 1)
+    market = model.market_of(candles, extras)
+    around = context.context(market)
+    progress.advance()
+    raw = np.empty((len(candles["timestamp"]), len(available)), order="F")
+    for i, feature in enumerate(available):
+        raw[:, i] = registry.compute(market, [feature])[:, 0]
+        progress.advance()
+    progress.done()
+
+    warm = np.flatnonzero(~np.isnan(around["atr_ratio"]))
+    keep = model.fill_missing(raw, data.max_missing)
+    rows = warm[keep[warm]]
+    if len(rows) < 4 * data.chunk_rows // 5 or len(rows) < 1_000:
+        raise PipelineError(
+            f"{len(rows)} of {len(raw)} candles have features: {model.rows_needed([]) - 1} are needed for warm-up; give more candles"
+        )
+    training = rows[: int(len(rows) * (1 - data.out_of_sample))]
+    scores, chosen = _select(run, candles, raw, training, progress)
+    names = [available[i].name for i in chosen]
+    progress.step("1 data engine: scaling and writing the chunks")
+    figures = _write_chunks(run, candles, around, raw[:, chosen], rows, names)
+    figures.add("all rows", "candles read", len(raw), len(raw))
+    figures.add("all rows", "rows dropped: warm-up or more missing than allowed", len(raw) - len(rows), len(raw))
+    run.workspace.write("data_stats", figures.columns())
+    ranking = np.argsort(-scores, kind="stable")
+    run.workspace.write(
+        "feature_ranking",
+        {
+            "feature": np.array([available[i].name for i in ranking], object),
+            "family": np.array([available[i].family for i in ranking], object),
+            "mutual_info": scores[ranking],
+            "rank": np.arange(1, len(ranking) + 1),
+            "selected": np.isin(ranking, chosen).astype(int),
+        },
+    )
+    progress.done()
+    return [*said, f"1 data engine: {len(rows)} rows, {len(available)} candidates, kept {', '.join(names)}"]
+
+
+def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
+    """The optional tables of the workspace, and whale and sentiment history lagged by one minute where there is one."""
+    extras = {
+        name: run.workspace.read(f"{name}_history") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")
+    }
+    said = evidence.history(run.workspace, timestamps, lag=1)
+    if run.workspace.exists("whale_history"):
+        extras["whale"] = {
+            "timestamp": timestamps,
+            "whale_alert_score": said["whale_alert_score"],
+            "impact": evidence.whale_sign(said["impact_type"]),
+        }
+    if run.workspace.exists("sentiment_history"):
+        extras["sentiment"] = {
+            "timestamp": timestamps,
+            "trajectory": said["trajectory"],
+            "volatility": said["volatility"],
+        }
+    return extras
+
+
+def _store_candles(run: Run, progress: Progress) -> list[str]:
+    if run.candles is None:
+        if not run.workspace.exists("candles_history"):
+            raise PipelineError("there are no candles to learn from: give a candle file with --candles FILE")
+        return []
+    progress.step(f"1 data engine: reading {run.candles.name}")
+    candles, repairs = candle_files.read_candles(run.candles, run.settings.data.max_gap_minutes)
+    newest = {name: values[-run.settings.data.rows :] for name, values in candles.items()}
+    run.workspace.write("candles_history", newest)
+    progress.done()
+    return [f"repaired: {repair}" for repair in repairs]
+
+
+def _select(
+    run: Run, candles: Columns, raw: np.ndarray, training: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, list[int]]:
+    """Each candidate's mutual information with the label on training rows, and the columns that are kept."""
+    from sklearn.feature_selection import mutual_info_classif
+
+    wanted = run.settings.labels
+    distance = labels.move_points(candles["close"], wanted.move_points, wanted.move_bps)
+    label, _ = labels.first_side(candles["high"], candles["low"], candles["close"], distance, wanted.horizon)
+    usable = training[labels.known(len(label), wanted.horizon)[training]]
+    # One row a horizon or so: neighbouring minutes share their label's future, so more of them cost time and tell nothing.
+    sample = usable[:: max(1, len(usable) // SAMPLE_ROWS)]
+    progress.step("1 data engine: mutual information of each feature", raw.shape[1])
+    scores = np.empty(raw.shape[1])
+    for i in range(raw.shape[1]):
+        scores[i] = mutual_info_classif(raw[sample, i : i + 1], label[sample], random_state=run.settings.learning.seed)[0]
+        progress.advance()
+    progress.done()
+    return scores, model.select(scores, raw[sample], run.settings.data.select, run.settings.data.max_correlation)
+
+
+def _write_chunks(
+    run: Run, candles: Columns, around: Columns, raw: np.ndarray, rows: np.ndarray, names: list[str]
+) -> Figures:
+    """Chunk k scaled by the scaler of chunk k-1, chunk 0 by its own (law 3)."""
+    from sklearn.preprocessing import MinMaxScaler
+
+    figures = Figures()
+    stamps = candles["timestamp"]
+    run.artifacts.forget(catalog.M1)
+    k = 0
+    while run.workspace.exists("chunk", k):
+        run.workspace.path("chunk", k).unlink()
+        k += 1
+    scaler, scaled_before = None, None
+    for k, start in enumerate(range(0, len(rows), run.settings.data.chunk_rows)):
+        part = rows[start : start + run.settings.data.chunk_rows]
+        fitted = MinMaxScaler().fit(raw[part])
+        own = model.Scaler(fitted.data_min_, fitted.data_max_)
+        scaled = (scaler or own).scale(raw[part])
+        run.workspace.write("chunk", model.table(stamps[part], {n: c[part] for n, c in around.items()}, scaled, names), k)
+        span = (int(stamps[part[0]]), int(stamps[part[-1]]))
+        run.artifacts.save_json("scaler_{k}_export", {"low": own.low.tolist(), "high": own.high.tolist()}, span, names, k)
+        run.artifacts.save_pickle("scaler_{k}", fitted, span, names, k)
+        if scaled_before is not None:
+            moved = model.drift(scaled_before, scaled)
+            figures.add(f"chunk {k - 1} to {k}", "drift: squared difference of scaled means", moved, len(part),
+                        baseline=run.settings.data.drift_mse, baseline_is="reported as drift above this")
+        scaler, scaled_before = own, scaled
+    return figures
+
+
+if __name__ == "__main__":
+    raise SystemExit(trainer_main(sys.modules[__name__]))

@@ -1,0 +1,194 @@
+"""The regime of each candle, what comes next, and early warnings. Pure functions over N rows; N is 1 in the live cycle.
+
+Each result of row t is made of rows <= t by element-wise arithmetic in a fixed order, so that it is the same to the
+last bit whatever follows and however many rows are computed at once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modules.core import evidence
+from modules.core.settings import Regime, Settings
+from modules.core.tables import Columns
+from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, REGIMES, VOLATILE_REGIMES, session_names
+
+AXES = ("trend", "volatility", "place")
+"""What a regime is told by: the columns of the features table that the mixture is fitted on."""
+
+PROTOTYPES = {
+    "TREND_UP": (1.2, 0.0, 0.9),
+    "TREND_DOWN": (-1.2, 0.0, -0.9),
+    "RANGE_HIGH": (0.0, 0.0, 0.8),
+    "RANGE_LOW": (0.0, 0.0, -0.8),
+    "VOLATILE_UP": (0.9, 1.4, 0.8),
+    "VOLATILE_DOWN": (-0.9, 1.4, -0.8),
+    "STABLE_HIGH": (0.0, -1.2, 0.8),
+    "STABLE_LOW": (0.0, -1.2, -0.8),
+}
+"""Where each named regime lies on the axes, in standard deviations: how a component of the mixture gets its name."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The Gaussian mixture as plain arrays: K components over D standardised axes, each belonging to a regime.
+
+    Parameters
+    ----------
+    centre, scale : (D,) mean and standard deviation of the axes on the training rows
+    weights : (K,)
+    means : (K, D)
+    precisions : (K, D, D) upper-triangular Cholesky factors of the inverse covariances, as scikit-learn's
+        ``precisions_cholesky_``
+    regime_of : (K,) number of the regime of each component
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    means: np.ndarray
+    precisions: np.ndarray
+    regime_of: np.ndarray
+
+    def component_log_densities(self, axes: np.ndarray) -> np.ndarray:
+        """(K, N) log of weight times density of (N, D) rows."""
+        standard = ((axes - self.centre) / self.scale).T
+        dimensions = len(standard)
+        result = np.empty((len(self.weights), standard.shape[1]))
+        for k, (mean, precision) in enumerate(zip(self.means, self.precisions, strict=True)):
+            distance = np.zeros(standard.shape[1])
+            for column in range(dimensions):
+                projected = np.zeros(standard.shape[1])
+                for row in range(column + 1):
+                    projected += (standard[row] - mean[row]) * precision[row, column]
+                distance += projected * projected
+            constant = np.log(np.diag(precision)).sum() - 0.5 * dimensions * np.log(2 * np.pi) + np.log(self.weights[k])
+            result[k] = constant - 0.5 * distance
+        return result
+
+    def regime_log_densities(self, axes: np.ndarray) -> np.ndarray:
+        """(8, N) log density of (N, D) rows under each regime: its components, weighed among themselves."""
+        by_component = self.component_log_densities(axes)
+        result = np.full((len(REGIMES), by_component.shape[1]), -np.inf)
+        for k, regime in enumerate(self.regime_of):
+            share = self.weights[self.regime_of == regime].sum()
+            result[regime] = np.logaddexp(result[regime], by_component[k] - np.log(share))
+        return result
+
+
+@dataclass(frozen=True)
+class RegimeModel:
+    """Mixture and hidden Markov chain over the eight regimes.
+
+    Parameters
+    ----------
+    transitions : (8, 8) probability from the row's regime to the column's within one candle
+    start : (8,) the chain's long-run shares, from which each filter starts
+    ahead : (8, 8) the same over one label horizon
+    """
+
+    mixture: Mixture
+    transitions: np.ndarray
+    start: np.ndarray
+    ahead: np.ndarray
+
+    @classmethod
+    def of(cls, mixture: Mixture, transitions: np.ndarray, horizon: int) -> "RegimeModel":
+        start = np.full(len(REGIMES), 1 / len(REGIMES))
+        for _ in range(10_000):
+            start = start @ transitions
+        return cls(mixture, transitions, start / start.sum(), np.linalg.matrix_power(transitions, horizon))
+
+    def filtered(self, axes: np.ndarray, memory: int, count: int | None = None) -> np.ndarray:
+        """(count, 8) probability of each regime at the last ``count`` rows (default: all), given the row and at most
+        ``memory`` - 1 rows before it: the forward pass of Rabiner (1989), "A tutorial on hidden Markov models", III.A.
+
+        The filter of each row starts ``memory`` rows back from the chain's long-run shares. A bounded memory makes the
+        live row, which has only the rows on disk, and the row of a long history the same. Rows of ``axes`` with a NaN
+        carry no evidence: the chain moves on without them.
+        """
+        densities = self.mixture.regime_log_densities(axes)
+        likelihood = np.maximum(np.exp(densities - densities.max(axis=0)), 1e-12)
+        likelihood[:, np.isnan(densities).any(axis=0)] = 1.0
+        rows = likelihood.shape[1]
+        count = rows if count is None else count
+        first = rows - count
+        state = np.repeat(self.start[:, None], count, axis=1)
+        for back in range(memory - 1, -1, -1):
+            moved = np.zeros_like(state)
+            for origin in range(len(REGIMES)):
+                moved += self.transitions[origin][:, None] * state[origin]
+            skip = max(0, back - first)
+            moved[:, skip:] *= likelihood[:, first + skip - back : rows - back] if skip < count else 1.0
+            total = np.zeros(count)
+            for regime in range(len(REGIMES)):
+                total += moved[regime]
+            state = moved / total
+        return state.T
+
+
+def next_probabilities(
+    state: np.ndarray, ahead: np.ndarray, said: Columns | dict[str, Any], constants: Regime
+) -> np.ndarray:
+    """(N, 8) probability of each regime one label horizon later, shifted by what whales and news say, renormalised.
+
+    Parameters
+    ----------
+    state : (N, 8) filtered probabilities
+    ahead : (8, 8) transition probabilities over the horizon
+    said : whale_alert_score, impact_type, trajectory, volatility of the minute before, (N,) or scalars
+    """
+    coming = np.zeros_like(state)
+    for origin in range(len(REGIMES)):
+        coming += state[:, origin, None] * ahead[origin]
+    whale = (np.asarray(said["whale_alert_score"], float) > constants.whale_alert) & (
+        evidence.whale_sign(said["impact_type"]) < 0
+    )
+    bullish = np.atleast_1d(np.asarray(said["trajectory"], float)) > constants.strong_trajectory
+    volatile = np.atleast_1d(np.asarray(said["volatility"], float)) > constants.volatile_above
+    for favoured, where, boost in (
+        (BEARISH_REGIMES, whale, constants.whale_bearish),
+        (BULLISH_REGIMES, bullish, constants.bullish_sentiment),
+        (VOLATILE_REGIMES, volatile, constants.volatile_sentiment),
+    ):
+        for regime in favoured:
+            coming[:, REGIMES.index(regime)] += boost / len(favoured) * where
+    total = np.zeros(len(coming))
+    for regime in range(len(REGIMES)):
+        total += coming[:, regime]
+    return coming / total[:, None]
+
+
+def warning_thresholds(timestamps: np.ndarray, atr_ratio: np.ndarray, settings: Settings) -> np.ndarray:
+    """(N,) the probability at which a warning is given: by session, and higher where the market is excited already."""
+    by_session = [getattr(settings.warning, name) for name in session_names(timestamps, settings.sessions.starts)]
+    excited = np.asarray(atr_ratio) > settings.warning.excited_atr_ratio
+    return np.where(excited, settings.warning.excited, np.array(by_session, float))
+
+
+def warnings(probability: np.ndarray, threshold: np.ndarray, coming: np.ndarray, margin: float) -> np.ndarray:
+    """(N,) "none", "move", or "up" / "down" where the next-regime probabilities support one side by the margin."""
+    up = coming[:, [REGIMES.index(regime) for regime in BULLISH_REGIMES]].sum(axis=1)
+    down = coming[:, [REGIMES.index(regime) for regime in BEARISH_REGIMES]].sum(axis=1)
+    side = np.where(up - down > margin, "up", np.where(down - up > margin, "down", "move"))
+    return np.where(probability >= threshold, side, "none").astype(object)
+
+
+def triggers(
+    warning: str, probability: float, threshold: float, session: str, features: dict[str, Any], coming: np.ndarray,
+    said: dict[str, Any], settings: Settings,
+) -> str:
+    """What speaks for a warning, in words; empty where there is none."""
+    if warning == "none":
+        return ""
+    reasons = [f"probability {probability:.2f} >= {threshold:.2f} ({session})"]
+    if features["atr_ratio"] > settings.warning.excited_atr_ratio:
+        reasons.append(f"ATR {features['atr_ratio']:.1f} times its mean of the day")
+    likeliest = int(np.argmax(coming))
+    reasons.append(f"next regime {REGIMES[likeliest]} ({coming[likeliest]:.2f})")
+    if said["whale_alert_score"] > settings.regime.whale_alert and said["impact_type"] != "none":
+        reasons.append(f"whale {said['impact_type']} ({said['whale_alert_score']:.2f})")
+    if abs(said["trajectory"]) > settings.regime.strong_trajectory:
+        reasons.append(f"sentiment {said['trajectory']:+.2f}")
+    return "; ".join(reasons)

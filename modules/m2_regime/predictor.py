@@ -1,0 +1,76 @@
+"""Run module 2 on one closed candle: regime, next-regime probabilities, early warning."""
+
+import json
+import sys
+
+import numpy as np
+
+from modules.core import calibration, evidence
+from modules.core.catalog import NEXT
+from modules.core.history import inputs
+from modules.core.module import Run, one_row, predictor_main, row_at
+from modules.core.tables import Columns
+from modules.core.trees import Trees
+from modules.core.words import MINUTE_MS, OK, REGIMES, session_names
+from modules.m2_regime import model
+
+TABLES = ("current_regime", "next_regime_probs", "early_warnings")
+
+
+def predict(run: Run, timestamp: int) -> dict[str, Columns]:
+    """The three rows of ``timestamp``, from the feature rows as far back as the filter remembers."""
+    settings, memory = run.settings, run.settings.regime.memory
+    features = run.workspace.read("live_features", last=memory + 1)
+    row = row_at(features, timestamp, "live_features")
+    regimes, slope, intercept = run.artifacts.once("regime_export", None, load)
+    state = regimes.filtered(_axes(features, timestamp, memory), memory, count=1)
+    said = evidence.at(run.workspace, timestamp - MINUTE_MS)
+    coming = model.next_probabilities(state, regimes.ahead, said, settings.regime)
+
+    names = run.artifacts.entry("warning_export")["features"]
+    trees = run.artifacts.once("warning_export", None, Trees)
+    now = {name: np.array([value]) for name, value in row.items()}
+    rows = np.hstack([inputs(now, names[: len(names) - len(evidence.names())]), evidence.encode(said)])
+    probability = calibration.platt(trees.predict(rows)[:, 0], slope, intercept)
+    threshold = model.warning_thresholds(now["timestamp"], now["atr_ratio"], settings)
+    warning = model.warnings(probability, threshold, coming, settings.warning.direction_margin)[0]
+    session = session_names([timestamp], settings.sessions.starts)[0]
+    why = model.triggers(warning, probability[0], threshold[0], session, row, coming[0], said, settings)
+    return {
+        "current_regime": one_row(timestamp, regime=REGIMES[int(state[0].argmax())], confidence=state[0].max(), status=OK),
+        "next_regime_probs": one_row(timestamp, **dict(zip((c.name for c in NEXT), coming[0], strict=True)), status=OK),
+        "early_warnings": one_row(
+            timestamp, warning=warning, probability=probability[0], threshold=threshold[0], triggers=why, status=OK
+        ),
+    }
+
+
+def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
+    """No view: the quietest regime without confidence, every next regime alike, no warning."""
+    alike = {column.name: 1 / len(NEXT) for column in NEXT}
+    return {
+        "current_regime": one_row(timestamp, regime="STABLE_LOW", confidence=0.0, status=why),
+        "next_regime_probs": one_row(timestamp, **alike, status=why),
+        "early_warnings": one_row(timestamp, warning="none", probability=0.0, threshold=1.0, triggers="", status=why),
+    }
+
+
+def load(data: bytes) -> tuple[model.RegimeModel, float, float]:
+    """The regime model, and slope and intercept of the warning's calibration, from their exported form."""
+    export = json.loads(data)
+    arrays = {key: np.array(export[key]) for key in ("centre", "scale", "weights", "means", "precisions", "regime_of")}
+    chain = (np.array(export[key]) for key in ("transitions", "start", "ahead"))
+    return model.RegimeModel(model.Mixture(**arrays), *chain), export["warning_slope"], export["warning_intercept"]
+
+
+def _axes(features: Columns, timestamp: int, memory: int) -> np.ndarray:
+    """(memory, D) the axes of the minutes up to ``timestamp``; NaN where a minute has no row or a fallback."""
+    axes = np.full((memory, len(model.AXES)), np.nan)
+    back = (timestamp - features["timestamp"]) // MINUTE_MS
+    usable = (back >= 0) & (back < memory) & (features["status"] == OK)
+    axes[memory - 1 - back[usable]] = inputs(features, list(model.AXES))[usable]
+    return axes
+
+
+if __name__ == "__main__":
+    raise SystemExit(predictor_main(sys.modules[__name__]))

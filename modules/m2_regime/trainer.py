@@ -1,0 +1,237 @@
+"""Train module 2: mixture and Markov chain for the regimes, a boosted model for the early warnings."""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from hmmlearn.base import BaseHMM
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
+
+from modules.core import boosting, calibration, evidence
+from modules.core.catalog import M2, NEXT
+from modules.core.history import History, input_names, inputs
+from modules.core.module import Run, trainer_main
+from modules.core.settings import Settings
+from modules.core.statistics import Figures, share
+from modules.core.telemetry import Progress
+from modules.core.trees import Trees
+from modules.core.words import REGIMES
+from modules.m2_regime import model
+
+CHAIN_ROWS = 40_000
+"""The newest rows that Baum-Welch sees; the 64 transition probabilities settle well before."""
+CRITERION_ROWS = 20_000
+
+
+class RegimeChain(BaseHMM):
+    """hmmlearn's Baum-Welch over emissions that are given: X holds each row's log density under each regime."""
+
+    def __init__(self, transitions: np.ndarray | None = None, n_iter: int = 10, random_state: int = 0):
+        states = len(REGIMES)
+        super().__init__(n_components=states, n_iter=n_iter, random_state=random_state, params="st", init_params="")
+        self.transitions = transitions
+        if transitions is not None:
+            self.startprob_, self.transmat_ = np.full(states, 1 / states), transitions
+
+    def _compute_log_likelihood(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+    def _get_n_fit_scalars_per_param(self) -> dict[str, int]:
+        return {"s": self.n_components - 1, "t": self.n_components * (self.n_components - 1)}
+
+
+def train(run: Run, progress: Progress) -> list[str]:
+    """Fit on the training rows, write out-of-fold rows for what learns from them, and figures of the unseen tail."""
+    settings = run.settings
+    history = History.load(run.workspace, settings)
+    axes = inputs(history.features, list(model.AXES))
+    said = evidence.history(run.workspace, history.timestamps, lag=1)
+    names = input_names(history.features)
+    rows = np.hstack([inputs(history.features, names), evidence.encode(said)])
+    names = names + evidence.names()
+    _, moved = history.first_side()
+    folds, known = history.folds, history.known
+
+    progress.step("2 regime: walk-forward", settings.learning.folds)
+    state = np.zeros((len(history), len(REGIMES)))
+    coming = np.zeros_like(state)
+    warning = np.full(len(history), np.nan)
+    seen = np.zeros(len(history), bool)
+    for train_rows, test_rows in history.walk.split(history.training):
+        regimes, _, _ = fit_regimes(axes[train_rows], settings)
+        block = np.arange(test_rows[-1] + 1) if not seen.any() else test_rows
+        _apply(regimes, axes, block, said, settings, state, coming)
+        trees = Trees(fit_warning(rows, moved, train_rows, names, settings))
+        slope, intercept = _calibration(warning, moved, seen)
+        warning[block] = calibration.platt(trees.predict(rows[block])[:, 0], slope, intercept)
+        seen[test_rows] = True
+        progress.advance()
+    training = np.arange(history.training)
+    regimes, mixture, chain = fit_regimes(axes[training], settings)
+    tail = np.arange(history.training, len(history))
+    _apply(regimes, axes, tail, said, settings, state, coming)
+    fitted_rows = training[known[training]]
+    booster = fit_warning(rows, moved, fitted_rows, names, settings)
+    slope, intercept = _calibration(warning, moved, seen & known)
+    warning[tail] = calibration.platt(Trees(booster).predict(rows[tail])[:, 0], slope, intercept)
+    progress.advance()
+    progress.done()
+
+    progress.step("2 regime: measuring and writing")
+    run.artifacts.forget(M2)
+    span = history.span(training)
+    run.artifacts.save_pickle("gmm_model", mixture, span, list(model.AXES))
+    run.artifacts.save_pickle("hmm_model", chain, span, list(model.AXES))
+    run.artifacts.save("warning_export", booster, span, names)
+    run.artifacts.save_json("regime_export", _export(regimes, slope, intercept), span, list(model.AXES))
+    named = state.argmax(axis=1)
+    columns = {
+        "timestamp": history.timestamps,
+        "regime": np.array(REGIMES, object)[named],
+        "confidence": np.clip(state.max(axis=1), 0, 1),
+        **{column.name: np.clip(coming[:, i], 0, 1) for i, column in enumerate(NEXT)},
+        "warning_probability": np.clip(warning, 0, 1),
+        "fold": folds,
+    }
+    run.workspace.write("regime_assignments", columns)
+    run.workspace.write(
+        "transition_probs",
+        {
+            "from_regime": np.repeat(np.array(REGIMES, object), len(REGIMES)),
+            "to_regime": np.tile(np.array(REGIMES, object), len(REGIMES)),
+            "prob": np.clip(regimes.transitions.ravel(), 0, 1),
+        },
+    )
+    figures = _figures(history, axes, regimes, chain, state, coming, warning, moved, settings)
+    run.workspace.write("regime_stats", figures.columns())
+    progress.done()
+    found = {figure: value for scope, figure, value, *_ in figures.rows if scope == "out of sample"}
+    return [
+        f"2 regime: accuracy {found['regime accuracy']:.3f}, early warning ROC-AUC {found['early warning ROC-AUC']:.3f}"
+        " on the out-of-sample tail; performance/regime_stats.csv has the intervals and baselines"
+    ]
+
+
+def fit_regimes(axes: np.ndarray, settings: Settings) -> tuple[model.RegimeModel, GaussianMixture, RegimeChain]:
+    """Mixture by expectation-maximisation, started at the named prototypes; chain by Baum-Welch over its densities.
+
+    Parameters
+    ----------
+    axes : (N, D) training rows of ``model.AXES`` in time order
+    """
+    centre, scale = axes.mean(axis=0), axes.std(axis=0) + 1e-12
+    standard = (axes - centre) / scale
+    prototypes = np.array([model.PROTOTYPES[regime] for regime in REGIMES])
+    more = settings.regime.components - len(REGIMES)
+    random = np.random.Generator(np.random.PCG64(settings.learning.seed))
+    starts = np.vstack([prototypes, standard[random.choice(len(standard), more, replace=False)]])
+    mixture = GaussianMixture(
+        settings.regime.components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed
+    ).fit(standard)
+    plain = model.Mixture(
+        centre, scale, mixture.weights_, mixture.means_, mixture.precisions_cholesky_, name_components(mixture.means_)
+    )
+    densities = plain.regime_log_densities(axes[-CHAIN_ROWS:]).T
+    states = len(REGIMES)
+    sticky = np.full((states, states), 0.02 / (states - 1)) + np.eye(states) * (0.98 - 0.02 / (states - 1))
+    chain = RegimeChain(sticky).fit(densities)
+    return model.RegimeModel.of(plain, chain.transmat_, settings.labels.horizon), mixture, chain
+
+
+def name_components(means: np.ndarray) -> np.ndarray:
+    """(K,) number of the regime of each component of (K, D) standardised means.
+
+    Each regime gets the one component that fits it best, all eight together (Hungarian method); what is left goes to
+    its nearest prototype.
+    """
+    prototypes = np.array([model.PROTOTYPES[regime] for regime in REGIMES])
+    distance = ((means[:, None, :] - prototypes[None, :, :]) ** 2).sum(axis=2)
+    regime_of = distance.argmin(axis=1)
+    component, regime = linear_sum_assignment(distance)
+    regime_of[component] = regime
+    return regime_of
+
+
+def fit_warning(rows: np.ndarray, moved: np.ndarray, train_rows: np.ndarray, names: list[str], settings: Settings) -> bytes:
+    """LightGBM for "a move comes within the horizon", as its text."""
+    gap = settings.labels.horizon + 1 + settings.learning.embargo
+    booster = boosting.fit(rows[train_rows], moved[train_rows].astype(int), names, settings.learning, 2, gap)
+    return booster.model_to_string().encode()
+
+
+def _calibration(warning: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
+    """Platt's sigmoid from the out-of-fold rows seen so far; none before there are any."""
+    return calibration.fit_platt(warning[seen], moved[seen]) if seen.any() else (1.0, 0.0)
+
+
+def _apply(regimes, axes, block, said, settings, state, coming) -> None:  # type: ignore[no-untyped-def]
+    first = max(0, block[0] - settings.regime.memory + 1)
+    state[block] = regimes.filtered(axes[first : block[-1] + 1], settings.regime.memory, len(block))
+    here = {key: values[block] for key, values in said.items()}
+    coming[block] = model.next_probabilities(state[block], regimes.ahead, here, settings.regime)
+
+
+def _export(regimes: model.RegimeModel, slope: float, intercept: float) -> dict[str, object]:
+    mixture = regimes.mixture
+    return {
+        "axes": list(model.AXES),
+        **{key: getattr(mixture, key).tolist() for key in ("centre", "scale", "weights", "means", "precisions", "regime_of")},
+        "transitions": regimes.transitions.tolist(),
+        "start": regimes.start.tolist(),
+        "ahead": regimes.ahead.tolist(),
+        "warning_slope": slope,
+        "warning_intercept": intercept,
+    }
+
+
+def _figures(history, axes, regimes, chain, state, coming, warning, moved, settings) -> Figures:  # type: ignore[no-untyped-def]
+    figures = Figures()
+    tail = np.arange(history.training, len(history))
+    tail = tail[history.known[tail]]
+    stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
+    hindsight = chain.predict_proba(regimes.mixture.regime_log_densities(axes[tail]).T).argmax(axis=1)
+    label = state[tail].argmax(axis=1)
+    horizon = settings.labels.horizon
+    value, low, high = share(label == hindsight, stamps, seed)
+    persists = float((hindsight[1:] == label[:-1]).mean())
+    figures.add(scope, "regime accuracy", value, len(tail), low, high, persists, "the label of the minute before persists")
+    later, now = hindsight[horizon:], tail[:-horizon]
+    value, low, high = share(coming[now].argmax(axis=1) == later, stamps[:-horizon], seed)
+    persists = float((label[:-horizon] == later).mean())
+    figures.add(scope, f"regime {horizon} minutes ahead, accuracy", value, len(now), low, high, persists, "the last label persists")
+    change = np.flatnonzero(hindsight[horizon:] != hindsight[:-horizon])
+    hits = coming[tail[change]].argmax(axis=1) == hindsight[change + horizon]
+    value, low, high = share(hits, stamps[change], seed)
+    figures.add(scope, f"regime {horizon} minutes ahead where it changes, accuracy", value, len(change), low, high, 0.0,
+                "the last label persists: never right here")
+    _warning_figures(figures, history, tail, warning, moved, settings)
+    for components in sorted({4, 6, 8, settings.regime.components, 12}):
+        part = (axes[: history.training][-CRITERION_ROWS:] - regimes.mixture.centre) / regimes.mixture.scale
+        fitted = GaussianMixture(components, reg_covar=1e-4, max_iter=60, random_state=seed).fit(part)
+        figures.add("training rows", f"BIC a row, {components} components", fitted.bic(part) / len(part), len(part))
+        figures.add("training rows", f"AIC a row, {components} components", fitted.aic(part) / len(part), len(part))
+    return figures
+
+
+def _warning_figures(figures, history, tail, warning, moved, settings) -> None:  # type: ignore[no-untyped-def]
+    stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
+    happened, probability = moved[tail], warning[tail]
+    base = float(happened.mean())
+    figures.add(scope, "base rate of a move", base, len(tail), *share(happened, stamps, seed)[1:])
+    atr = history.features["atr"][tail]
+    both = happened.any() and not happened.all()
+    auc: Callable[[np.ndarray], float] = lambda score: float(roc_auc_score(happened, score)) if both else np.nan  # noqa: E731
+    figures.add(scope, "early warning ROC-AUC", auc(probability), len(tail), baseline=auc(atr), baseline_is="ATR alone")
+    brier = float(((probability - happened) ** 2).mean())
+    figures.add(scope, "early warning Brier score", brier, len(tail), baseline=base * (1 - base), baseline_is="the tail's base rate")
+    given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][tail], settings)
+    value, low, high = share(happened[given], stamps[given], seed)
+    figures.add(scope, "early warning precision", value, int(given.sum()), low, high, base, "base rate")
+    value, low, high = share(given[happened], stamps[happened], seed)
+    figures.add(scope, "early warning recall", value, int(happened.sum()), low, high)
+
+
+if __name__ == "__main__":
+    raise SystemExit(trainer_main(sys.modules[__name__]))
