@@ -347,6 +347,7 @@ def _prices(log_open: NDArray, log_close: NDArray, spread: NDArray, uniform: NDA
     middle = (log_open + log_close) / 2
     opened, close = np.round(np.exp(log_open), 2), np.round(np.exp(log_close), 2)
     high, low = np.round(np.exp(middle + reach[:, 0] / 2), 2), np.round(np.exp(middle - reach[:, 1] / 2), 2)
+    # A bridge never ends beyond its extremes, but a rounded sum may, by the last bit.
     return {
         "open": opened,
         "high": np.maximum(high, np.maximum(opened, close)),

@@ -11,6 +11,7 @@ from modules.core.words import MINUTE_MS, REGIMES
 from modules.m1_data_engine.simulated_market import (
     HEADLINES,
     NEWS_MINUTES,
+    NEXT_REGIME,
     REGIME_MINUTES,
     SEASON_PEAK_HOUR,
     TEXT_TYPE,
@@ -354,6 +355,31 @@ def test_headlines_move_the_price_in_the_direction_of_their_label(variant: str, 
     assert len(np.unique(market.news["text"])) > 500
     longest = max(len(text.format(name="x" * 20, n=99)) for texts in HEADLINES.values() for text in texts)
     assert longest <= int(TEXT_TYPE[1:])
+
+
+def test_nothing_moves_the_price_before_its_minute_has_closed() -> None:
+    market = big("strong")
+    log_close, sigma = np.log(market.candles["close"]), market.truth["volatility"]
+    returns = np.diff(log_close, prepend=log_close[0]) / sigma
+    whales, news, start = market.transfers, market.news, market.candles["timestamp"][0]
+    planted, labelled = whales["planted"], news["label"] != 0
+    rows = np.append(whales["timestamp"][planted], news["timestamp"][labelled])
+    rows = (rows - start) // MINUTE_MS
+    sign = np.append(np.where(whales["from_exchange"], 1, -1)[planted], news["label"][labelled])
+    inside = (rows > 0) & (rows < len(sigma) - 1)
+    rows, sign = rows[inside], sign[inside]
+    own, following = sign * returns[rows], sign * returns[rows + 1]
+    assert abs(own.mean() / own.std() * np.sqrt(len(own))) < 3.0
+    assert following.mean() / following.std() * np.sqrt(len(following)) > 4.0
+
+
+def test_regimes_follow_one_another_without_a_leaning() -> None:
+    chances = np.array(NEXT_REGIME)
+    other = {"UP": "DOWN", "DOWN": "UP", "HIGH": "LOW", "LOW": "HIGH"}
+    mirror = [REGIMES.index(f"{kind}_{other[side]}") for kind, side in (name.split("_") for name in REGIMES)]
+    assert np.allclose(chances.sum(axis=1), 1)
+    assert np.array_equal(chances, chances[np.ix_(mirror, mirror)])
+    assert not chances.diagonal().any()
 
 
 def test_truth_is_what_the_next_minute_receives() -> None:
