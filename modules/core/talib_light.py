@@ -2,7 +2,7 @@
 
 ``import talib`` imports pandas (and polars, where installed) only to accept their Series as arguments. The live cycle
 passes numpy arrays and starts once a minute: measured on two cores, numpy already loaded, ``import talib`` takes
-130 ms as it comes (350 ms from a cold disk) and 5 ms without the two. So both are hidden while TA-Lib is imported, and
+130 ms as it comes (with pandas 3.0 installed) and 5 ms without. So both are hidden while TA-Lib is imported, and
 visible again right after: a later ``import pandas`` works. TA-Lib loaded this way takes numpy arrays only.
 
 Import it while the program starts, not beside a thread that may be importing pandas at that very moment.

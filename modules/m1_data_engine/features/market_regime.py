@@ -21,10 +21,6 @@ from modules.m1_data_engine.features.common import (
 )
 from modules.m1_data_engine.features.market import Array, Feature, Market, shared
 
-DIRECTIONAL = {"adx": talib.ADX, "plus_di": talib.PLUS_DI, "minus_di": talib.MINUS_DI}
-HALT = 720
-"""Rows of a halt of the exchange, filled with flat candles, that ADX's warm-up allows for: it stands still meanwhile
-instead of forgetting."""
 RANK_STEP = 15
 CALM, WILD = 1 / 3, 2 / 3
 LEAST_RESIDUE = 1e-6
@@ -34,27 +30,48 @@ feature = partial(Feature, "market_regime")
 
 
 @shared
-def directional(market: Market, name: str, window: int) -> Array:
-    """ADX, +DI or -DI (Wilder 1978), 0 .. 100.
+def no_direction(market: Market, window: int) -> np.ndarray:
+    """Where neither high nor low went beyond the candle before for three windows.
 
-    0 where neither high nor low went anywhere for three windows: ADX would stand at its last value for ever, and the
-    +DI and -DI left over are vanishing numbers.
+    TA-Lib then holds DX and ADX at their last values for ever, and divides vanishing numbers for +DI and -DI.
     """
-    high, low = market["high"], market["low"]
-    moves = talib.PLUS_DM(high, low, 1) + talib.MINUS_DM(high, low, 1)
-    still = rolling.highest(moves, 3 * window) == 0
-    return np.where(still, 0.0, DIRECTIONAL[name](high, low, market["close"], window))
+    moves = talib.PLUS_DM(market["high"], market["low"], 1) + talib.MINUS_DM(market["high"], market["low"], 1)
+    return rolling.highest(moves, 3 * window) == 0
+
+
+@shared
+def plus_di(market: Market, window: int) -> Array:
+    """+DI (Wilder 1978), 0 .. 100; 0 without any direction."""
+    value = talib.PLUS_DI(market["high"], market["low"], market["close"], window)
+    return np.where(no_direction(market, window), 0.0, value)
+
+
+@shared
+def minus_di(market: Market, window: int) -> Array:
+    """-DI (Wilder 1978), 0 .. 100; 0 without any direction."""
+    value = talib.MINUS_DI(market["high"], market["low"], market["close"], window)
+    return np.where(no_direction(market, window), 0.0, value)
+
+
+@shared
+def adx(market: Market, window: int) -> Array:
+    """Average directional index (Wilder 1978), 0 .. 100.
+
+    Wilder's average (an EMA of 2 window - 1) of TA-Lib's DX, which counts as 0 without any direction: in a halt ADX
+    fades, where TA-Lib's own would stand still and never forget what was before it.
+    """
+    value = talib.DX(market["high"], market["low"], market["close"], window)
+    return talib.EMA(np.where(no_direction(market, window), 0.0, value), 2 * window - 1)
 
 
 def di_difference(market: Market, window: int) -> Array:
     """+DI less -DI."""
-    return directional(market, "plus_di", window) - directional(market, "minus_di", window)
+    return plus_di(market, window) - minus_di(market, window)
 
 
 def trend_decay(market: Market, window: int) -> Array:
     """ADX 14 less its highest of the window: 0 at full strength."""
-    adx = directional(market, "adx", 14)
-    return adx - rolling.highest(adx, window)
+    return adx(market, 14) - rolling.highest(adx(market, 14), window)
 
 
 @shared
@@ -142,14 +159,12 @@ def range_trend(market: Market, window: int) -> Array:
 
 
 FEATURES = (
-    *(
-        feature(f"{name}_{n}", wilder_rows(n, 2) + HALT, partial(directional, name=name, window=n))
-        for n in (14, 28)
-        for name in DIRECTIONAL
-    ),
-    *(feature(f"di_difference_{n}", wilder_rows(n, 2) + HALT, partial(di_difference, window=n)) for n in (14, 28)),
-    feature("adx_change_15", wilder_rows(14, 2) + HALT + 15, changed(partial(directional, name="adx", window=14), 15)),
-    feature("trend_decay_60", wilder_rows(14, 2) + HALT + 59, partial(trend_decay, window=60)),
+    *(feature(f"adx_{n}", wilder_rows(n, 2), partial(adx, window=n)) for n in (14, 28)),
+    *(feature(f"plus_di_{n}", wilder_rows(n), partial(plus_di, window=n)) for n in (14, 28)),
+    *(feature(f"minus_di_{n}", wilder_rows(n), partial(minus_di, window=n)) for n in (14, 28)),
+    *(feature(f"di_difference_{n}", wilder_rows(n), partial(di_difference, window=n)) for n in (14, 28)),
+    feature("adx_change_15", wilder_rows(14, 2) + 15, changed(partial(adx, window=14), 15)),
+    feature("trend_decay_60", wilder_rows(14, 2) + 59, partial(trend_decay, window=60)),
     *(feature(f"trend_slope_{n}", n - 1, partial(trend_slope, window=n)) for n in (30, 60, 240)),
     *(feature(f"trend_t_{n}", n - 1, partial(trend_t, window=n)) for n in (30, 60, 240)),
     *(feature(f"trend_fit_{n}", n - 1, partial(trend_fit, window=n)) for n in (60, 240)),

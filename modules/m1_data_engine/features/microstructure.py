@@ -144,9 +144,10 @@ def spread_ratio(market: Market, window: int) -> Array:
     return rolling.ratio(spread(market), rolling.mean(spread(market), window), empty=1.0)
 
 
-def depth_minutes(market: Market) -> Array:
-    """Minutes of usual (one hour's mean) volume that rest in the book; 0 where nothing was traded."""
-    return rolling.ratio(depth_total(market), volume_mean(market, 60))
+def depth_cover(market: Market, window: int) -> Array:
+    """What rests in the book over itself and the mean volume of a minute: near 0 where a minute would eat it all."""
+    depth = depth_total(market)
+    return rolling.ratio(depth, depth + volume_mean(market, window))
 
 
 FEATURES = (
@@ -169,5 +170,5 @@ FEATURES = (
     of_depth("depth_imbalance_15", 14, averaged(depth_imbalance, 15)),
     of_depth("depth_imbalance_change_5", 5, changed(depth_imbalance, 5)),
     of_depth("depth_ratio_60", 59, partial(depth_ratio, window=60)),
-    of_depth("depth_in_minutes", 59, depth_minutes),
+    of_depth("depth_cover_60", 59, partial(depth_cover, window=60)),
 )

@@ -106,9 +106,10 @@ def band_position(market: Market, window: int) -> Array:
     return rolling.zscore(market["close"], window)
 
 
-def return_zscore(market: Market, horizon: int, usual: int) -> Array:
-    """Log return of the horizon in deviations that the ``usual`` window's minutes give a random walk."""
-    scale = rolling.deviation(log_return(market, 1), usual) * np.sqrt(horizon)
+def return_surprise(market: Market, horizon: int, usual: int) -> Array:
+    """Log return of the horizon over what the ``usual`` window's minutes (root mean square) give a random walk."""
+    moves = log_return(market, 1)
+    scale = np.sqrt(horizon * rolling.mean(moves * moves, usual))
     return rolling.ratio(log_return(market, horizon), scale)
 
 
@@ -117,7 +118,7 @@ def average_slope(market: Market, window: int) -> Array:
     return close_mean(market, window) / rolling.lag(close_mean(market, window), 5) - 1
 
 
-WAVE_ROWS = 2 * ema_rows(WAVE_CHANNEL, 2) + ema_rows(WAVE_AVERAGE)
+WAVE_ROWS = ema_rows(WAVE_CHANNEL, 2) + ema_rows(WAVE_AVERAGE)
 
 FEATURES = (
     *(feature(f"rsi_{n}", wilder_rows(n), partial(rsi, window=n)) for n in (7, 14, 28)),
@@ -140,6 +141,6 @@ FEATURES = (
     feature("trix_15", ema_rows(15, 3), lambda m: talib.TRIX(m["close"], 15)),
     *(feature(f"acceleration_{n}", 2 * n, partial(acceleration, horizon=n)) for n in (5, 15)),
     *(feature(f"band_position_{n}", n - 1, partial(band_position, window=n)) for n in (20, 60)),
-    *(feature(f"return_zscore_{n}", 240, partial(return_zscore, horizon=n, usual=240)) for n in (5, 15)),
+    *(feature(f"return_surprise_{n}", 240, partial(return_surprise, horizon=n, usual=240)) for n in (5, 15)),
     *(feature(f"ma_slope_{n}", n + 4, partial(average_slope, window=n)) for n in (25, 99)),
 )
