@@ -55,7 +55,8 @@ class Decision:
 
 @dataclass(frozen=True)
 class Position:
-    """Open coins: ``quantity`` signed, ``entry`` the fill in USD, ``costs`` the USD paid so far in fee and slippage."""
+    """Open coins: ``quantity`` signed, ``entry`` the fill in USD, ``fee`` the USD paid for it, ``costs`` that and the
+    slippage, ``candles`` how many it has been open for."""
 
     order: Decision
     timestamp: int
@@ -85,8 +86,8 @@ class Account:
 
 @dataclass(frozen=True)
 class Trade:
-    """A closed position. ``entry`` and ``exit`` are fills, so ``pnl`` = coins * (exit - entry) - both fees, and ``costs``
-    holds the fees and the slippage; ``equity`` is the account's after the exit. ``quantity`` is unsigned."""
+    """A closed position, in USD. ``entry`` and ``exit`` are fills, so ``pnl`` is coins * (exit - entry) less both fees;
+    ``costs`` holds the fees and the slippage. ``equity`` is the account's after the exit, ``quantity`` unsigned."""
 
     timestamp: int
     side: str

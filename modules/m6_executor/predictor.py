@@ -48,7 +48,7 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
-    """The equity as it last stood, or the capital before there was any; its status says why it is not newer."""
+    """The equity as its table last has it, or the capital before there was any; the status says why it is not newer."""
     values: dict[str, Any] = {"cash": run.settings.executor.capital, "position_value": 0.0, "position": 0.0}
     values["equity"] = values["cash"]
     if run.workspace.exists("equity"):
@@ -69,8 +69,8 @@ def _ledger(run: Run) -> Ledger:
     if capital != ledger.asked:
         ledger.remember_asked(capital)
         if capital != ledger.capital:
-            told = f"the ledger began with {ledger.capital:g} USD and goes on; [executor] capital = {capital:g} is not used"
-            telemetry.log(run.workspace.root, f"m6_executor: {told}")
+            told = f"the ledger began with {ledger.capital:g} USD and goes on"
+            telemetry.log(run.workspace.root, f"m6_executor: {told}; [executor] capital = {capital:g} is not used")
     return ledger
 
 

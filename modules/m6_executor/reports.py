@@ -23,9 +23,9 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 class Course:
     """What must be carried from candle to candle so that a report need not read all of them again.
 
-    ``start`` is the first candle's stamp. Buying and holding from its close costs ``basis`` USD a coin, fee and slippage
-    included. A drawdown is a share of the peak before it: of the equity (its first peak is the capital), and of buy and
-    hold (its first peak is the basis).
+    ``start`` is the first candle's stamp. Buying and holding from its close costs ``basis`` USD a coin, fee and
+    slippage included. A drawdown is a share of the peak before it: of the equity (its first peak is the capital), and
+    of buy and hold (its first peak is the basis).
     """
 
     start: int
