@@ -104,6 +104,14 @@ class Artifacts:
         manifest = {n: e for n, e in self._read_manifest().items() if not any(n.startswith(p) for p in prefixes)}
         self._write_manifest(manifest)
 
+    def drop(self, names: list[str]) -> None:
+        """Delete model files and their entries."""
+        manifest = self._read_manifest()
+        for name in names:
+            (self.workspace.root / manifest.pop(name)["path"]).unlink(missing_ok=True)
+        if names:
+            self._write_manifest(manifest)
+
     def check(self) -> list[str]:
         """One sentence for each model file that is missing or changed."""
         faults = []

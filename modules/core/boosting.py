@@ -1,5 +1,6 @@
 """Training LightGBM, the same way in every room. Trainers only: its import costs more than a live minute."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,31 +8,53 @@ import numpy as np
 from modules.core.settings import Learning
 
 PATIENCE = 30
-INNER_SHARE = 0.15
-"""The newest share of the training rows on which early stopping watches, before the final fit on all of them."""
+INNER_SHARE = 0.85
+"""The share of the training rows that is fitted on while early stopping watches the rest, the newest."""
 
 
-def fit(rows: np.ndarray, label: np.ndarray, names: list[str], learning: Learning, classes: int, gap: int, **more: Any) -> Any:
+@dataclass(frozen=True)
+class Fitted:
+    """A booster fitted on all rows, and the one whose early stopping told how many rounds it needs."""
+
+    watched: Any
+    final: Any
+
+    @property
+    def text(self) -> bytes:
+        return str(self.final.model_to_string()).encode()
+
+
+def fit(
+    rows: np.ndarray,
+    label: np.ndarray,
+    names: list[str],
+    learning: Learning,
+    classes: int,
+    gap: int,
+    cut: int | None = None,
+    start: Fitted | None = None,
+) -> Fitted:
     """A booster fitted on all rows, with as many rounds as early stopping found best on the newest of them.
 
     Parameters
     ----------
     rows, label : (N, F) inputs in time order, (N,) integers below ``classes`` (2 = binary)
     gap : rows left out between the rows fitted on and those watched (purge and embargo)
-    more : LightGBM parameters that differ from ``parameters``
+    cut : number of the first row that is watched; default: the newest 15 %
+    start : boosters to go on from, whose own watched rows begin no earlier than these
 
     Returns
     -------
-    lightgbm.Booster; the same input gives the same bytes
+    Fitted; the same input gives the same bytes
     """
     import lightgbm
 
-    wanted = parameters(learning, classes) | more
-    cut = int(len(rows) * (1 - INNER_SHARE))
+    wanted = parameters(learning, classes)
+    cut = int(len(rows) * INNER_SHARE) if cut is None else cut
     inner = np.arange(max(1, cut - gap))
 
     def data(part: np.ndarray) -> Any:
-        return lightgbm.Dataset(rows[part], label[part], feature_name=names, free_raw_data=True)
+        return lightgbm.Dataset(rows[part], label[part], feature_name=names)
 
     watched = lightgbm.train(
         wanted,
@@ -39,8 +62,12 @@ def fit(rows: np.ndarray, label: np.ndarray, names: list[str], learning: Learnin
         learning.rounds,
         valid_sets=[data(np.arange(cut, len(rows)))],
         callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+        init_model=start.watched if start else None,
     )
-    return lightgbm.train(wanted, data(np.arange(len(rows))), max(1, watched.best_iteration))
+    before = start.watched.current_iteration() if start else 0
+    rounds = max(1, watched.best_iteration - before)
+    final = lightgbm.train(wanted, data(np.arange(len(rows))), rounds, init_model=start.final if start else None)
+    return Fitted(watched, final)
 
 
 def parameters(learning: Learning, classes: int) -> dict[str, Any]:

@@ -86,6 +86,7 @@ CONTEXT = (
 """Columns in natural units that later rooms need by name, whichever features the trainer selects."""
 
 NEXT = tuple(_share(f"next_{regime.lower()}") for regime in REGIMES)
+WARNINGS = ("none", "move", "up", "down")
 WHALE = (_share("whale_alert_score"), Column("impact_type", CHOICE, choices=IMPACTS))
 SENTIMENT = (Column("trajectory", unit="-1..1", low=-1, high=1), _share("volatility"))
 SPECIALIST = (_share("p_sell"), _share("p_buy"))
@@ -175,7 +176,8 @@ _TABLES = (
             Column("regime", CHOICE, choices=REGIMES),
             _share("confidence"),
             *NEXT,
-            _share("warning_probability", empty=True),
+            Column("warning", CHOICE, choices=WARNINGS),
+            _share("warning_probability"),
             Column("fold", INTEGER, "walk-forward block; -1 the first (in sample), 99 the out-of-sample tail", low=-1),
         ),
         M2,
@@ -217,7 +219,7 @@ _TABLES = (
         "processed/live/early_warnings.csv",
         (
             TIMESTAMP,
-            Column("warning", CHOICE, choices=("none", "move", "up", "down")),
+            Column("warning", CHOICE, choices=WARNINGS),
             _share("probability"),
             _share("threshold"),
             Column("triggers", TEXT),
@@ -244,6 +246,7 @@ _TABLES = (
             Column("served", INTEGER, "1 serves, 0 a version kept", low=0, high=1),
             Column("validation_log_loss", low=0, empty=True),
             Column("out_of_sample_log_loss", low=0, empty=True),
+            Column("pooled_log_loss", low=0, empty=True),
             Column("base_rate_log_loss", low=0, empty=True),
             Column("signals", INTEGER, "BUY or SELL on the out-of-sample tail", low=0),
             _share("win_rate", empty=True),
@@ -350,6 +353,20 @@ _TABLES = (
         ist=True,
     ),
     Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
+    Table(
+        "truth",
+        "data/simulated/truth.csv",
+        (
+            TIMESTAMP,
+            Column("regime", CHOICE, choices=REGIMES),
+            Column("drift", unit="log return planted for the minutes that follow"),
+            Column("volatility", unit="standard deviation of the minute's log return", low=0),
+            Column("whale_impact", unit="log return planted"),
+            Column("news_impact", unit="log return planted"),
+        ),
+        "simulated market",
+        ("people",),
+    ),
 )
 
 TABLES = {table.name: table for table in _TABLES}
@@ -391,6 +408,7 @@ _ARTIFACTS = (
     Artifact("specialist_{k}", "models/specialist_{k}.pkl", M3, (M3,)),
     Artifact("specialist_{k}_export", "models/specialist_{k}.txt", M3, (M3,)),
     Artifact("specialists_export", "models/specialists.json", M3, (M3,)),
+    Artifact("version_{k}", "models/versions/specialist_{k}.txt", M3, (M3,)),
     Artifact("meta_fusion_model", "models/meta_fusion_model.pkl", M5, ("people",)),
     Artifact("meta_fusion_export", "models/meta_fusion.json", M5, (M5,)),
 )

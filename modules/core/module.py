@@ -3,6 +3,8 @@
 import argparse
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +29,8 @@ class Source(Protocol):
         """Closed candles, oldest first: those after ``after_ms`` (or the newest ``count``) up to ``upto_ms``, inclusive."""
         ...
 
-    def extra(self, name: str, upto_ms: int) -> dict[str, float] | None:
-        """The newest row of an optional table (see ``catalog.EXTRAS``) known at the close of candle ``upto_ms``."""
+    def extra(self, name: str, after_ms: int | None, upto_ms: int, count: int) -> Columns | None:
+        """The same of an optional table (see ``catalog.EXTRAS``); None where the source has no such table."""
         ...
 
 
@@ -160,11 +162,13 @@ def trainer_main(trainer: ModuleType) -> int:
     return guarded(work)
 
 
-def guarded(work: Any) -> int:
+def guarded(work: Callable[[], int], verbose: bool = False) -> int:
     """Run the work of a command; an error of ours becomes one message and exit code 1, Ctrl-C becomes 130."""
     try:
-        return int(work())
+        return work()
     except PipelineError as error:
+        if verbose:
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

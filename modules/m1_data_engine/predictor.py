@@ -4,12 +4,13 @@ import sys
 
 import numpy as np
 
-from modules.core import catalog, clock, evidence
+from modules.core import catalog, evidence
 from modules.core.errors import InputNotReady, SourceError
-from modules.core.module import Run, one_row, predictor_main
+from modules.core.module import Run, predictor_main
 from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS, OK
 from modules.m1_data_engine import context, model
+from modules.m1_data_engine.features import registry
 
 TABLES = ("candles_live", "live_features")
 
@@ -54,20 +55,24 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
 
 
 def _fetch(run: Run, timestamp: int) -> None:
-    """Append to the live tables what the source has beyond them."""
+    """Append to the live tables what the source has beyond them; the candles last, so that they vouch for the rest."""
     newest = run.workspace.newest("candles_live")
     if run.source is None or (newest is not None and newest >= timestamp):
         return
-    after = newest if newest is not None and timestamp - newest <= catalog.CANDLES_KEPT * MINUTE_MS else None
-    candles = run.source.candles(after, timestamp, catalog.CANDLES_KEPT)
+    candles = run.source.candles(newest, timestamp, catalog.CANDLES_KEPT)
     if not len(candles["timestamp"]) or candles["timestamp"][-1] != timestamp:
         raise SourceError("the source has no candle for this minute yet")
-    candles["status"] = np.full(len(candles["timestamp"]), OK, object)
-    for name in catalog.EXTRAS:
-        row = run.source.extra(name, timestamp)
-        if row is not None:
-            run.workspace.append(f"{name}_live", one_row(timestamp, **row, status=OK))
-    run.workspace.append("candles_live", candles)
+    for name in _extras_wanted(run):
+        rows = run.source.extra(name, run.workspace.newest(f"{name}_live"), timestamp, catalog.CANDLES_KEPT)
+        if rows is not None and len(rows["timestamp"]):
+            run.workspace.append(f"{name}_live", rows | {"status": np.full(len(rows["timestamp"]), OK, object)})
+    run.workspace.append("candles_live", candles | {"status": np.full(len(candles["timestamp"]), OK, object)})
+
+
+def _extras_wanted(run: Run) -> list[str]:
+    """Depth, which the fusion's rule asks for, and the tables that the features in use are made of."""
+    features = registry.named(run.artifacts.entry(_newest_scaler(run))["features"])
+    return [name for name in catalog.EXTRAS if name == "depth" or any(name in feature.needs for feature in features)]
 
 
 def _contiguous(run: Run, timestamp: int) -> Columns:
@@ -115,11 +120,6 @@ def _newest_scaler(run: Run) -> str:
 def _scaler(run: Run) -> model.Scaler:
     content = run.artifacts.load_json("scaler_{k}_export", _newest_scaler(run).split("_")[1])
     return model.Scaler(np.array(content["low"]), np.array(content["high"]))
-
-
-def now_closed() -> int:
-    """The open time of the newest candle that has closed, Unix ms."""
-    return clock.now_ms() // MINUTE_MS * MINUTE_MS - MINUTE_MS
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def train(run: Run, progress: Progress) -> list[str]:
     rows = warm[keep[warm]]
     if len(rows) < 4 * data.chunk_rows // 5 or len(rows) < 1_000:
         raise PipelineError(
-            f"{len(rows)} of {len(raw)} candles have features: {model.rows_needed([]) - 1} are needed for warm-up; give more candles"
+            f"only {len(rows)} of {len(raw)} candles have features (the first {model.rows_needed([]) - 1} are warm-up):"
+            " give a longer candle file"
         )
     training = rows[: int(len(rows) * (1 - data.out_of_sample))]
     scores, chosen = _select(run, candles, raw, training, progress)

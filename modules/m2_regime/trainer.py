@@ -92,6 +92,12 @@ def train(run: Run, progress: Progress) -> list[str]:
         "regime": np.array(REGIMES, object)[named],
         "confidence": np.clip(state.max(axis=1), 0, 1),
         **{column.name: np.clip(coming[:, i], 0, 1) for i, column in enumerate(NEXT)},
+        "warning": model.warnings(
+            warning,
+            model.warning_thresholds(history.timestamps, history.features["atr_ratio"], settings),
+            coming,
+            settings.warning.direction_margin,
+        ),
         "warning_probability": np.clip(warning, 0, 1),
         "fold": folds,
     }
@@ -157,8 +163,7 @@ def name_components(means: np.ndarray) -> np.ndarray:
 def fit_warning(rows: np.ndarray, moved: np.ndarray, train_rows: np.ndarray, names: list[str], settings: Settings) -> bytes:
     """LightGBM for "a move comes within the horizon", as its text."""
     gap = settings.labels.horizon + 1 + settings.learning.embargo
-    booster = boosting.fit(rows[train_rows], moved[train_rows].astype(int), names, settings.learning, 2, gap)
-    return booster.model_to_string().encode()
+    return boosting.fit(rows[train_rows], moved[train_rows].astype(int), names, settings.learning, 2, gap).text
 
 
 def _calibration(warning: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
@@ -200,12 +205,12 @@ def _figures(history, axes, regimes, chain, state, coming, warning, moved, setti
     later, now = hindsight[horizon:], tail[:-horizon]
     value, low, high = share(coming[now].argmax(axis=1) == later, stamps[:-horizon], seed)
     persists = float((label[:-horizon] == later).mean())
-    figures.add(scope, f"regime {horizon} minutes ahead, accuracy", value, len(now), low, high, persists, "the last label persists")
+    ahead, same = f"regime {horizon} minutes ahead", "the last label persists"
+    figures.add(scope, f"{ahead}, accuracy", value, len(now), low, high, persists, same)
     change = np.flatnonzero(hindsight[horizon:] != hindsight[:-horizon])
     hits = coming[tail[change]].argmax(axis=1) == hindsight[change + horizon]
     value, low, high = share(hits, stamps[change], seed)
-    figures.add(scope, f"regime {horizon} minutes ahead where it changes, accuracy", value, len(change), low, high, 0.0,
-                "the last label persists: never right here")
+    figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, 0.0, f"{same}: never right here")
     _warning_figures(figures, history, tail, warning, moved, settings)
     for components in sorted({4, 6, 8, settings.regime.components, 12}):
         part = (axes[: history.training][-CRITERION_ROWS:] - regimes.mixture.centre) / regimes.mixture.scale
@@ -225,7 +230,8 @@ def _warning_figures(figures, history, tail, warning, moved, settings) -> None: 
     auc: Callable[[np.ndarray], float] = lambda score: float(roc_auc_score(happened, score)) if both else np.nan  # noqa: E731
     figures.add(scope, "early warning ROC-AUC", auc(probability), len(tail), baseline=auc(atr), baseline_is="ATR alone")
     brier = float(((probability - happened) ** 2).mean())
-    figures.add(scope, "early warning Brier score", brier, len(tail), baseline=base * (1 - base), baseline_is="the tail's base rate")
+    alone = base * (1 - base)
+    figures.add(scope, "early warning Brier score", brier, len(tail), baseline=alone, baseline_is="the tail's base rate")
     given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][tail], settings)
     value, low, high = share(happened[given], stamps[given], seed)
     figures.add(scope, "early warning precision", value, int(given.sum()), low, high, base, "base rate")

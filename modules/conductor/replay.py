@@ -1,0 +1,119 @@
+"""The live cycle for each minute of a candle file."""
+
+import sys
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+from modules.conductor.cycle import cycle, median_ms
+from modules.core import catalog
+from modules.core.errors import NotTrainedError, SettingsError
+from modules.core.module import Run
+from modules.core.tables import Columns, datetime_ist
+from modules.core.telemetry import Progress
+from modules.core.words import MINUTE_MS, NEUTRAL
+from modules.m1_data_engine import model
+from modules.m1_data_engine.candle_files import read_candles
+from modules.m1_data_engine.feeds import FileFeed
+
+
+def replay(
+    run: Run, minutes: int | None = None, start: int | None = None, end: int | None = None, quiet: bool = False
+) -> int:
+    """Decide each minute of the candle file that comes after the newest one already decided.
+
+    Warm-up candles come from the workspace's history where the file follows it without a gap, else from the file's own
+    beginning. Ctrl-C stops between two minutes' writes without harm: the next call goes on there.
+
+    Parameters
+    ----------
+    minutes : how many at most
+    start, end : stamps of the first and the last minute, Unix ms
+    """
+    if run.candles is None:
+        raise SettingsError("--replay needs a candle file: --candles FILE")
+    if not run.artifacts.names():
+        raise NotTrainedError(run.workspace.root)
+    with run.workspace.held(), Progress(quiet) as progress:
+        candles, repairs = read_candles(run.candles, run.settings.data.max_gap_minutes)
+        joined = _with_history(run, candles)
+        run.source = FileFeed(joined, _extras(run))
+        stamps = _stamps(run, joined, candles, minutes, start, end)
+        spans, fallen = [], 0
+        progress.step(f"replay of {run.candles.name}", max(1, len(stamps)))
+        for stamp in stamps:
+            began = time.perf_counter()
+            outcomes = cycle(run, int(stamp))
+            spans.append((time.perf_counter() - began) * 1e3)
+            fallen += any(outcome.fell_back for outcome in outcomes)
+            progress.advance()
+        progress.done()
+    if not quiet:
+        for repair in repairs:
+            print(f"repaired: {repair}")
+        _tell(run, stamps, spans, fallen)
+    return 3 if fallen else 0
+
+
+def stamp_of(text: str) -> int:
+    """A stamp in Unix ms from what a person types: Unix ms, ``2024-04-01`` or ``2024-04-01T12:30``, UTC.
+
+    Raises
+    ------
+    SettingsError : it is neither
+    """
+    if text.isdigit():
+        return int(text)
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError as error:
+        raise SettingsError(f"{text!r} is no time: write 2024-04-01 or 2024-04-01T12:30 (UTC), or Unix ms") from error
+
+
+def _with_history(run: Run, candles: Columns) -> Columns:
+    if not run.workspace.exists("candles_history"):
+        return candles
+    history = run.workspace.read("candles_history", last=catalog.CANDLES_KEPT)
+    before = history["timestamp"] < candles["timestamp"][0]
+    if not before.any() or history["timestamp"][before][-1] != candles["timestamp"][0] - MINUTE_MS:
+        return candles
+    return {name: np.concatenate([history[name][before], candles[name]]) for name in candles}
+
+
+def _extras(run: Run) -> dict[str, Columns]:
+    names = [name for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")]
+    return {name: run.workspace.read(f"{name}_history") for name in names}
+
+
+def _stamps(
+    run: Run, joined: Columns, candles: Columns, minutes: int | None, start: int | None, end: int | None
+) -> np.ndarray:
+    scaler = [name for name in run.artifacts.names() if name.startswith("scaler_0_export")]
+    warm_up = model.rows_needed(run.artifacts.entry(scaler[0])["features"]) - 1 if scaler else 0
+    stamps = joined["timestamp"][warm_up:]
+    first = int(candles["timestamp"][0]) if start is None else max(start, int(candles["timestamp"][0]))
+    decided = run.workspace.newest("final_signals")
+    if decided is not None:
+        first = max(first, decided + MINUTE_MS)
+    stamps = stamps[stamps >= first]
+    if end is not None:
+        stamps = stamps[stamps <= end]
+    return stamps if minutes is None else stamps[:minutes]
+
+
+def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None:
+    if not len(stamps):
+        print("nothing to do: every minute of the file is decided already (or too early for the warm-up)")
+        return
+    final = run.workspace.archived("final_signals")
+    here = final["timestamp"] >= stamps[0]
+    trades = run.workspace.read("trade_logs") if run.workspace.exists("trade_logs") else {"timestamp": np.zeros(0)}
+    print(
+        f"{len(stamps)} minutes from {datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST,"
+        f" {median_ms(spans):.1f} ms a minute at the median, {fallen} with a fallback\n"
+        f"{int((final['signal'][here] != NEUTRAL).sum())} signals other than NEUTRAL, {len(trades['timestamp'])} closed trades"
+        f" in the ledger so far\n"
+        f"see performance/reports.csv, performance/trade_logs.csv and processed/live/ under {run.workspace.root}"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,37 @@
+"""All trainers in their order."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from modules.core import telemetry
+from modules.core.errors import SettingsError
+from modules.core.module import Run
+
+TRAINERS = ("m1_data_engine", "m2_regime", "m3_specialist", "m5_meta_fusion")
+"""The training order; the whale and sentiment rooms come before module 2 once they learn."""
+
+
+def train(run: Run, only: Sequence[str] = (), quiet: bool = False) -> int:
+    """Train every room, or only some, and say what was written and what to do next.
+
+    Raises
+    ------
+    SettingsError : a name in ``only`` is no trainer
+    """
+    unknown = [name for name in only if name not in TRAINERS]
+    if unknown:
+        raise SettingsError(f"--only {','.join(unknown)}: no such trainer; there are {', '.join(TRAINERS)}")
+    said: list[str] = []
+    with run.workspace.held(), telemetry.Progress(quiet) as progress:
+        for name in TRAINERS:
+            if not only or name in only:
+                # Imported here: the trainers bring scikit-learn, LightGBM and hmmlearn, which the live path never loads.
+                said += import_module(f"modules.{name}.trainer").train(run, progress)
+    telemetry.log(run.workspace.root, "trained " + ", ".join(only or TRAINERS))
+    if not quiet:
+        print("\n".join(said))
+        print(
+            f"wrote models/, scalers/, processed/ and performance/ under {run.workspace.root}\n"
+            "next: --replay --candles FILE to see it decide minute by minute, or no flag for one live cycle"
+        )
+    return 0

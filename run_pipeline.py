@@ -1,0 +1,75 @@
+"""The front door: reads the flags and calls the conductor. No logic of its own."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+REPOSITORY = Path(__file__).parent
+
+
+def arguments() -> argparse.ArgumentParser:
+    """All flags."""
+    parser = argparse.ArgumentParser(
+        prog="run_pipeline.py",
+        description="An adaptive BTC/USD one-minute trader. Without a flag: one live cycle on paper, for cron.",
+        epilog="Exit codes: 0 done, 3 a module fell back (the decision is NEUTRAL where it was needed), 1 could not run.",
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--train", action="store_true", help="train all modules on --candles FILE")
+    mode.add_argument("--replay", action="store_true", help="run the live cycle for each minute of --candles FILE")
+    mode.add_argument("--loop", action="store_true", help="stay and run a cycle after each candle's close")
+    mode.add_argument("--demo", action="store_true", help="train and replay on the simulated market, in a fresh folder")
+    mode.add_argument("--check", action="store_true", help="check every file of the workspace against the catalog")
+    parser.add_argument("--only", metavar="NAMES", default="", help="with --train: some modules, e.g. m2_regime,m3_specialist")
+    parser.add_argument("--minutes", type=int, metavar="N", help="with --replay: N more minutes")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="with --replay: not before this time (UTC)")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="with --replay: not after this time (UTC)")
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of all tables and models (default: this one)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with the settings that differ")
+    parser.add_argument("--candles", type=Path, metavar="FILE", help="candles: our CSV, Binance's CSV or zip, gzip too")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--verbose", action="store_true", help="show an error's traceback")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the mode that the flags name; the exit code."""
+    options = arguments().parse_args(argv)
+
+    def work() -> int:
+        from modules.core.module import Run
+        from modules.core.settings import load_settings
+
+        if options.demo:
+            from modules.conductor.demo import demo
+
+            return demo(options.workspace or REPOSITORY / "demo", options.config, options.quiet)
+        run = Run.open(options.workspace or REPOSITORY, load_settings(options.config), candles=options.candles)
+        if options.check:
+            from modules.conductor.check import check
+
+            return check(run)
+        if options.train:
+            from modules.conductor.training import train
+
+            return train(run, [name for name in options.only.split(",") if name], options.quiet)
+        if options.replay:
+            from modules.conductor.replay import replay, stamp_of
+
+            start, end = (stamp_of(text) if text else None for text in (options.start, options.end))
+            return replay(run, options.minutes, start, end, options.quiet)
+        from modules.conductor import cycle
+
+        return cycle.loop(run, options.quiet) if options.loop else cycle.live(run, options.quiet)
+
+    from modules.core.module import guarded
+
+    return guarded(work, options.verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
