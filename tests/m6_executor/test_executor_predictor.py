@@ -196,6 +196,18 @@ def test_cut_off_at_each_place_of_each_candle(tmp_path, monkeypatch, place, mome
     assert exports(tmp_path / "cut") == exports(tmp_path / "whole")
 
 
+def test_cut_off_while_the_ledger_is_made(tmp_path, monkeypatch):
+    def cut(_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("modules.m6_executor.ledger.asdict", cut)
+        with pytest.raises(Killed):
+            Ledger(tmp_path / PATH, 10_000.0)
+    assert (tmp_path / PATH).is_file()
+    assert Ledger(tmp_path / PATH, 500.0).capital == 500
+
+
 @pytest.mark.parametrize(("seed", "kills", "count"), [(1, 20, 300)])
 def test_killed_at_any_moment_it_ends_as_if_undisturbed(tmp_path, seed, kills, count):
     """A real process, SIGKILL, a real file: each kill waits for some candles and then for some part of a minute."""
@@ -250,6 +262,17 @@ def test_a_candle_that_never_came_is_a_fallback(run):
     equity = run.workspace.read("equity")
     assert equity["timestamp"].tolist() == [stamp(0), stamp(1), stamp(2)]
     assert equity["equity"][2] == equity["equity"][1]
+    feed(run, stamp(3), FLAT, None)
+    status = run.workspace.read("equity")["status"].tolist()
+    assert [said[:8] for said in status] == ["ok", "ok", "fallback", "ok"]
+
+
+def test_candles_later_than_the_one_asked_for_wait(run):
+    for at in range(4):
+        give(run, stamp(at), FLAT, BUY)
+    for at in (1, 2):
+        assert run_predictor(predictor, run, stamp(at)).status == "ok"
+        assert ledger_rows(run, "SELECT max(timestamp) FROM candles") == [(stamp(at),)]
 
 
 def test_another_capital_is_told_once_and_not_used(tmp_path):

@@ -107,6 +107,7 @@ def test_too_few_or_flat_returns_make_no_sharpe(equity):
     assert np.isnan(rows["sharpe_of_hourly_returns_annualised"]["value"])
 
 
+@pytest.mark.filterwarnings("error")
 def test_ruin_is_a_figure_too():
     """A short can lose more than everything; the return says so, without an interval."""
     rows = figures(trades_of([-11_000]), [CAPITAL] * 30 + [-1_000] * 30, [100] * 30 + [250] * 30)
