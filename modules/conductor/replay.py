@@ -37,9 +37,9 @@ def replay(
         raise NotTrainedError(run.workspace.root)
     with run.workspace.held(), Progress(quiet) as progress:
         candles, repairs = read_candles(run.candles, run.settings.data.max_gap_minutes)
-        joined = _with_history(run, candles)
-        run.source = FileFeed(joined, _extras(run))
-        stamps = _stamps(run, joined, candles, minutes, start, end)
+        feed, stamps = _ahead(run, candles)
+        run.source = FileFeed(feed, _extras(run))
+        stamps = stamps[(stamps >= (start or 0)) & (stamps <= (end or stamps.max(initial=0)))][:minutes]
         spans, fallen = [], 0
         progress.step(f"replay of {run.candles.name}", max(1, len(stamps)))
         for stamp in stamps:
@@ -71,6 +71,20 @@ def stamp_of(text: str) -> int:
         raise SettingsError(f"{text!r} is no time: write 2024-04-01 or 2024-04-01T12:30 (UTC), or Unix ms") from error
 
 
+def _ahead(run: Run, candles: Columns) -> tuple[Columns, np.ndarray]:
+    """What the feed offers, and the minutes of the file that can be decided and are not yet."""
+    stamps = candles["timestamp"]
+    decided = run.workspace.newest("final_signals")
+    if decided is not None:
+        stamps = stamps[stamps > decided]
+        if len(stamps) and stamps[0] == decided + MINUTE_MS:
+            return candles, stamps  # the live tables hold the warm-up
+    names = run.artifacts.entry("scaler_{k}_export", 0)["features"]
+    joined = _with_history(run, candles)
+    warm = joined["timestamp"][model.rows_needed(names) - 1 :]
+    return joined, stamps[np.isin(stamps, warm)]
+
+
 def _with_history(run: Run, candles: Columns) -> Columns:
     if not run.workspace.exists("candles_history"):
         return candles
@@ -84,22 +98,6 @@ def _with_history(run: Run, candles: Columns) -> Columns:
 def _extras(run: Run) -> dict[str, Columns]:
     names = [name for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")]
     return {name: run.workspace.read(f"{name}_history") for name in names}
-
-
-def _stamps(
-    run: Run, joined: Columns, candles: Columns, minutes: int | None, start: int | None, end: int | None
-) -> np.ndarray:
-    scaler = [name for name in run.artifacts.names() if name.startswith("scaler_0_export")]
-    warm_up = model.rows_needed(run.artifacts.entry(scaler[0])["features"]) - 1 if scaler else 0
-    stamps = joined["timestamp"][warm_up:]
-    first = int(candles["timestamp"][0]) if start is None else max(start, int(candles["timestamp"][0]))
-    decided = run.workspace.newest("final_signals")
-    if decided is not None:
-        first = max(first, decided + MINUTE_MS)
-    stamps = stamps[stamps >= first]
-    if end is not None:
-        stamps = stamps[stamps <= end]
-    return stamps if minutes is None else stamps[:minutes]
 
 
 def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None:

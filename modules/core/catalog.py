@@ -79,8 +79,8 @@ CONTEXT = (
     Column("atr", unit="USD, Wilder, 14 candles", low=0),
     Column("atr_ratio", unit="atr over its mean of the day before", low=0),
     Column("trend", unit="t-statistic of the hour's returns"),
-    Column("volatility", unit="ln of bps a minute, half an hour", empty=False),
-    Column("place", unit="0..1 in the range of four hours", low=0, high=1),
+    Column("volatility", unit="ln of the mean high-low range in bps, half an hour"),
+    Column("place", unit="0..1 in the range of eight hours", low=0, high=1),
     Column("depth_btc", unit="BTC on the thinner side of the book; empty: no depth table", low=0, empty=True),
 )
 """Columns in natural units that later rooms need by name, whichever features the trainer selects."""

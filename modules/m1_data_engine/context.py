@@ -9,7 +9,7 @@ from modules.m1_data_engine.features.market import Array, Market
 WARMUP = common.wilder_rows(14) + DAY_MINUTES
 """Rows before the first valid one: the ATR is warm, then averaged over a day."""
 
-_HOUR, _HALF_HOUR, _FOUR_HOURS = 60, 30, 240
+_HOUR, _HALF_HOUR, _EIGHT_HOURS = 60, 30, 480
 _QUIETEST_BPS = 0.1
 
 
@@ -22,8 +22,8 @@ def context(market: Market) -> dict[str, Array]:
         "atr": atr,
         "atr_ratio": rolling.ratio(atr, rolling.mean(atr, DAY_MINUTES), empty=1.0),
         "trend": rolling.ratio(common.log_return(market, _HOUR), spread_of_returns),
-        "volatility": np.log(1e4 * common.volatility(market, _HALF_HOUR) + _QUIETEST_BPS),
-        "place": common.range_position(market, _FOUR_HOURS),
+        "volatility": np.log(1e4 * rolling.mean(np.log(market["high"] / market["low"]), _HALF_HOUR) + _QUIETEST_BPS),
+        "place": common.range_position(market, _EIGHT_HOURS),
     }
     columns = {name: np.where(np.arange(len(market)) < WARMUP, np.nan, values) for name, values in columns.items()}
     if "depth" in market.extras:

@@ -15,90 +15,74 @@ from modules.core.tables import Columns
 from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, REGIMES, VOLATILE_REGIMES, session_names
 
 AXES = ("trend", "volatility", "place")
-"""What a regime is told by: the columns of the features table that the mixture is fitted on."""
+"""What a regime is told by: columns of the features table."""
 
 PROTOTYPES = {
-    "TREND_UP": (1.2, 0.0, 0.9),
-    "TREND_DOWN": (-1.2, 0.0, -0.9),
-    "RANGE_HIGH": (0.0, 0.0, 0.8),
-    "RANGE_LOW": (0.0, 0.0, -0.8),
-    "VOLATILE_UP": (0.9, 1.4, 0.8),
-    "VOLATILE_DOWN": (-0.9, 1.4, -0.8),
-    "STABLE_HIGH": (0.0, -1.2, 0.8),
-    "STABLE_LOW": (0.0, -1.2, -0.8),
+    "TREND_UP": (1.0, 0.6, 0.8),
+    "TREND_DOWN": (-1.0, 0.6, -0.8),
+    "RANGE_HIGH": (0.0, -0.1, 0.8),
+    "RANGE_LOW": (0.0, -0.1, -0.8),
+    "VOLATILE_UP": (0.8, 1.6, 0.6),
+    "VOLATILE_DOWN": (-0.8, 1.6, -0.6),
+    "STABLE_HIGH": (0.0, -1.1, 0.8),
+    "STABLE_LOW": (0.0, -1.1, -0.8),
 }
-"""Where each named regime lies on the axes, in standard deviations: how a component of the mixture gets its name."""
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """The Gaussian mixture as plain arrays: K components over D standardised axes, each belonging to a regime.
-
-    Parameters
-    ----------
-    centre, scale : (D,) mean and standard deviation of the axes on the training rows
-    weights : (K,)
-    means : (K, D)
-    precisions : (K, D, D) upper-triangular Cholesky factors of the inverse covariances, as scikit-learn's
-        ``precisions_cholesky_``
-    regime_of : (K,) number of the regime of each component
-    """
-
-    centre: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-    means: np.ndarray
-    precisions: np.ndarray
-    regime_of: np.ndarray
-
-    def component_log_densities(self, axes: np.ndarray) -> np.ndarray:
-        """(K, N) log of weight times density of (N, D) rows."""
-        standard = ((axes - self.centre) / self.scale).T
-        dimensions = len(standard)
-        result = np.empty((len(self.weights), standard.shape[1]))
-        for k, (mean, precision) in enumerate(zip(self.means, self.precisions, strict=True)):
-            distance = np.zeros(standard.shape[1])
-            for column in range(dimensions):
-                projected = np.zeros(standard.shape[1])
-                for row in range(column + 1):
-                    projected += (standard[row] - mean[row]) * precision[row, column]
-                distance += projected * projected
-            constant = np.log(np.diag(precision)).sum() - 0.5 * dimensions * np.log(2 * np.pi) + np.log(self.weights[k])
-            result[k] = constant - 0.5 * distance
-        return result
-
-    def regime_log_densities(self, axes: np.ndarray) -> np.ndarray:
-        """(8, N) log density of (N, D) rows under each regime: its components, weighed among themselves."""
-        by_component = self.component_log_densities(axes)
-        result = np.full((len(REGIMES), by_component.shape[1]), -np.inf)
-        for k, regime in enumerate(self.regime_of):
-            share = self.weights[self.regime_of == regime].sum()
-            result[regime] = np.logaddexp(result[regime], by_component[k] - np.log(share))
-        return result
+"""What each name means: where a regime lies on the axes, in standard deviations. Training starts there and stays near."""
 
 
 @dataclass(frozen=True)
 class RegimeModel:
-    """Mixture and hidden Markov chain over the eight regimes.
+    """A hidden Markov chain over the eight regimes, each a Gaussian over the D standardised axes.
 
     Parameters
     ----------
+    centre, scale : (D,) mean and standard deviation of the axes on the training rows
+    means : (8, D)
+    precisions : (8, D, D) upper-triangular Cholesky factors of the inverse covariances
     transitions : (8, 8) probability from the row's regime to the column's within one candle
     start : (8,) the chain's long-run shares, from which each filter starts
-    ahead : (8, 8) the same over one label horizon
+    ahead : (8, 8) ``transitions`` over one label horizon
     """
 
-    mixture: Mixture
+    centre: np.ndarray
+    scale: np.ndarray
+    means: np.ndarray
+    precisions: np.ndarray
     transitions: np.ndarray
     start: np.ndarray
     ahead: np.ndarray
 
     @classmethod
-    def of(cls, mixture: Mixture, transitions: np.ndarray, horizon: int) -> "RegimeModel":
-        start = np.full(len(REGIMES), 1 / len(REGIMES))
-        for _ in range(10_000):
-            start = start @ transitions
-        return cls(mixture, transitions, start / start.sum(), np.linalg.matrix_power(transitions, horizon))
+    def of(
+        cls,
+        centre: np.ndarray,
+        scale: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        transitions: np.ndarray,
+        horizon: int,
+    ) -> "RegimeModel":
+        """From (8, D, D) covariances; the long-run shares and the chain over the horizon follow from the transitions."""
+        start = np.linalg.matrix_power(transitions, 100_000)[0]
+        factors = np.linalg.cholesky(np.linalg.inv(covariances))
+        ahead = np.linalg.matrix_power(transitions, horizon)
+        return cls(centre, scale, means, factors, transitions, start / start.sum(), ahead)
+
+    def log_densities(self, axes: np.ndarray) -> np.ndarray:
+        """(8, N) log density of (N, D) rows under each regime."""
+        standard = ((axes - self.centre) / self.scale).T
+        dimensions = len(standard)
+        result = np.empty((len(self.means), standard.shape[1]))
+        for k, (mean, factor) in enumerate(zip(self.means, self.precisions, strict=True)):
+            distance = np.zeros(standard.shape[1])
+            for column in range(dimensions):
+                projected = np.zeros(standard.shape[1])
+                for row in range(column, dimensions):
+                    projected += (standard[row] - mean[row]) * factor[row, column]
+                distance += projected * projected
+            constant = np.log(np.diag(factor)).sum() - 0.5 * dimensions * np.log(2 * np.pi)
+            result[k] = constant - 0.5 * distance
+        return result
 
     def filtered(self, axes: np.ndarray, memory: int, count: int | None = None) -> np.ndarray:
         """(count, 8) probability of each regime at the last ``count`` rows (default: all), given the row and at most
@@ -108,7 +92,7 @@ class RegimeModel:
         live row, which has only the rows on disk, and the row of a long history the same. Rows of ``axes`` with a NaN
         carry no evidence: the chain moves on without them.
         """
-        densities = self.mixture.regime_log_densities(axes)
+        densities = self.log_densities(axes)
         likelihood = np.maximum(np.exp(densities - densities.max(axis=0)), 1e-12)
         likelihood[:, np.isnan(densities).any(axis=0)] = 1.0
         rows = likelihood.shape[1]
@@ -120,7 +104,8 @@ class RegimeModel:
             for origin in range(len(REGIMES)):
                 moved += self.transitions[origin][:, None] * state[origin]
             skip = max(0, back - first)
-            moved[:, skip:] *= likelihood[:, first + skip - back : rows - back] if skip < count else 1.0
+            if skip < count:
+                moved[:, skip:] *= likelihood[:, first + skip - back : rows - back]
             total = np.zeros(count)
             for regime in range(len(REGIMES)):
                 total += moved[regime]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 
 import numpy as np
 
@@ -58,9 +59,8 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
 def load(data: bytes) -> tuple[model.RegimeModel, float, float]:
     """The regime model, and slope and intercept of the warning's calibration, from their exported form."""
     export = json.loads(data)
-    arrays = {key: np.array(export[key]) for key in ("centre", "scale", "weights", "means", "precisions", "regime_of")}
-    chain = (np.array(export[key]) for key in ("transitions", "start", "ahead"))
-    return model.RegimeModel(model.Mixture(**arrays), *chain), export["warning_slope"], export["warning_intercept"]
+    arrays = {field.name: np.array(export[field.name]) for field in fields(model.RegimeModel)}
+    return model.RegimeModel(**arrays), export["warning_slope"], export["warning_intercept"]
 
 
 def _axes(features: Columns, timestamp: int, memory: int) -> np.ndarray:

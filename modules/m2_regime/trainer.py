@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from hmmlearn.base import BaseHMM
+from hmmlearn.hmm import GaussianHMM
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
@@ -20,26 +20,16 @@ from modules.core.trees import Trees
 from modules.core.words import REGIMES
 from modules.m2_regime import model
 
-CHAIN_ROWS = 40_000
-"""The newest rows that Baum-Welch sees; the 64 transition probabilities settle well before."""
+CHAIN_ROWS = 30_000
+"""The newest rows that Baum-Welch sees: a month of minutes holds hundreds of regimes."""
 CRITERION_ROWS = 20_000
-
-
-class RegimeChain(BaseHMM):
-    """hmmlearn's Baum-Welch over emissions that are given: X holds each row's log density under each regime."""
-
-    def __init__(self, transitions: np.ndarray | None = None, n_iter: int = 10, random_state: int = 0):
-        states = len(REGIMES)
-        super().__init__(n_components=states, n_iter=n_iter, random_state=random_state, params="st", init_params="")
-        self.transitions = transitions
-        if transitions is not None:
-            self.startprob_, self.transmat_ = np.full(states, 1 / states), transitions
-
-    def _compute_log_likelihood(self, X: np.ndarray) -> np.ndarray:
-        return X
-
-    def _get_n_fit_scalars_per_param(self) -> dict[str, int]:
-        return {"s": self.n_components - 1, "t": self.n_components * (self.n_components - 1)}
+STAY = 0.98
+"""Probability of staying in a regime for one more minute from which Baum-Welch starts."""
+SPREAD = 0.3
+"""Variance of each regime about its prototype from which Baum-Welch starts."""
+ANCHOR = 0.5
+"""How much a prototype weighs against a regime's own rows. Without it the eight states drift to wherever the likelihood
+is highest and their names come to mean nothing; docs/decisions has the figures."""
 
 
 def train(run: Run, progress: Progress) -> list[str]:
@@ -60,7 +50,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     warning = np.full(len(history), np.nan)
     seen = np.zeros(len(history), bool)
     for train_rows, test_rows in history.walk.split(history.training):
-        regimes, _, _ = fit_regimes(axes[train_rows], settings)
+        regimes, _ = fit_regimes(axes[train_rows], settings)
         block = np.arange(test_rows[-1] + 1) if not seen.any() else test_rows
         _apply(regimes, axes, block, said, settings, state, coming)
         trees = Trees(fit_warning(rows, moved, train_rows, names, settings))
@@ -69,7 +59,8 @@ def train(run: Run, progress: Progress) -> list[str]:
         seen[test_rows] = True
         progress.advance()
     training = np.arange(history.training)
-    regimes, mixture, chain = fit_regimes(axes[training], settings)
+    regimes, chain = fit_regimes(axes[training], settings)
+    mixture = fit_mixture((axes[training] - regimes.centre) / regimes.scale, settings.regime.components, settings)
     tail = np.arange(history.training, len(history))
     _apply(regimes, axes, tail, said, settings, state, coming)
     fitted_rows = training[known[training]]
@@ -110,7 +101,8 @@ def train(run: Run, progress: Progress) -> list[str]:
             "prob": np.clip(regimes.transitions.ravel(), 0, 1),
         },
     )
-    figures = _figures(history, axes, regimes, chain, state, coming, warning, moved, settings)
+    standard = (axes - regimes.centre) / regimes.scale
+    figures = _figures(history, standard, mixture, chain, state, coming, warning, moved, settings)
     run.workspace.write("regime_stats", figures.columns())
     progress.done()
     found = {figure: value for scope, figure, value, *_ in figures.rows if scope == "out of sample"}
@@ -120,30 +112,46 @@ def train(run: Run, progress: Progress) -> list[str]:
     ]
 
 
-def fit_regimes(axes: np.ndarray, settings: Settings) -> tuple[model.RegimeModel, GaussianMixture, RegimeChain]:
-    """Mixture by expectation-maximisation, started at the named prototypes; chain by Baum-Welch over its densities.
+def fit_regimes(axes: np.ndarray, settings: Settings) -> tuple[model.RegimeModel, GaussianHMM]:
+    """Transitions and emissions by Baum-Welch, from the named prototypes and held near them.
 
     Parameters
     ----------
     axes : (N, D) training rows of ``model.AXES`` in time order
     """
     centre, scale = axes.mean(axis=0), axes.std(axis=0) + 1e-12
-    standard = (axes - centre) / scale
+    newest = ((axes - centre) / scale)[-CHAIN_ROWS:]
     prototypes = np.array([model.PROTOTYPES[regime] for regime in REGIMES])
-    more = settings.regime.components - len(REGIMES)
-    random = np.random.Generator(np.random.PCG64(settings.learning.seed))
-    starts = np.vstack([prototypes, standard[random.choice(len(standard), more, replace=False)]])
-    mixture = GaussianMixture(
-        settings.regime.components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed
-    ).fit(standard)
-    plain = model.Mixture(
-        centre, scale, mixture.weights_, mixture.means_, mixture.precisions_cholesky_, name_components(mixture.means_)
+    states, dimensions = prototypes.shape
+    chain = GaussianHMM(
+        states,
+        "full",
+        n_iter=15,
+        params="stmc",
+        init_params="",
+        min_covar=1e-3,
+        means_prior=prototypes,
+        means_weight=ANCHOR * len(newest) / states,
+        random_state=settings.learning.seed,
+        implementation="scaling",
     )
-    densities = plain.regime_log_densities(axes[-CHAIN_ROWS:]).T
-    states = len(REGIMES)
-    sticky = np.full((states, states), 0.02 / (states - 1)) + np.eye(states) * (0.98 - 0.02 / (states - 1))
-    chain = RegimeChain(sticky).fit(densities)
-    return model.RegimeModel.of(plain, chain.transmat_, settings.labels.horizon), mixture, chain
+    chain.startprob_ = np.full(states, 1 / states)
+    chain.transmat_ = np.full((states, states), (1 - STAY) / (states - 1)) + np.eye(states) * (STAY - (1 - STAY) / (states - 1))
+    chain.means_, chain.covars_ = prototypes.copy(), np.tile(SPREAD * np.eye(dimensions), (states, 1, 1))
+    chain.fit(newest)
+    horizon = settings.labels.horizon
+    return model.RegimeModel.of(centre, scale, chain.means_, chain.covars_, chain.transmat_, horizon), chain
+
+
+def fit_mixture(standard: np.ndarray, components: int, settings: Settings) -> GaussianMixture:
+    """The mixture without a chain: what a regime could be told by from one row alone, the baseline of the regimes."""
+    prototypes = np.array([model.PROTOTYPES[regime] for regime in REGIMES])
+    random = np.random.Generator(np.random.PCG64(settings.learning.seed))
+    more = standard[random.choice(len(standard), max(0, components - len(prototypes)), replace=False)]
+    starts = np.vstack([prototypes, more])[:components]
+    return GaussianMixture(
+        components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed
+    ).fit(standard[-CHAIN_ROWS:])
 
 
 def name_components(means: np.ndarray) -> np.ndarray:
@@ -179,24 +187,20 @@ def _apply(regimes, axes, block, said, settings, state, coming) -> None:  # type
 
 
 def _export(regimes: model.RegimeModel, slope: float, intercept: float) -> dict[str, object]:
-    mixture = regimes.mixture
     return {
         "axes": list(model.AXES),
-        **{key: getattr(mixture, key).tolist() for key in ("centre", "scale", "weights", "means", "precisions", "regime_of")},
-        "transitions": regimes.transitions.tolist(),
-        "start": regimes.start.tolist(),
-        "ahead": regimes.ahead.tolist(),
+        **{key: value.tolist() for key, value in vars(regimes).items()},
         "warning_slope": slope,
         "warning_intercept": intercept,
     }
 
 
-def _figures(history, axes, regimes, chain, state, coming, warning, moved, settings) -> Figures:  # type: ignore[no-untyped-def]
+def _figures(history, standard, mixture, chain, state, coming, warning, moved, settings) -> Figures:  # type: ignore[no-untyped-def]
     figures = Figures()
     tail = np.arange(history.training, len(history))
     tail = tail[history.known[tail]]
     stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
-    hindsight = chain.predict_proba(regimes.mixture.regime_log_densities(axes[tail]).T).argmax(axis=1)
+    hindsight = chain.predict_proba(standard[tail]).argmax(axis=1)
     label = state[tail].argmax(axis=1)
     horizon = settings.labels.horizon
     value, low, high = share(label == hindsight, stamps, seed)
@@ -212,9 +216,12 @@ def _figures(history, axes, regimes, chain, state, coming, warning, moved, setti
     value, low, high = share(hits, stamps[change], seed)
     figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, 0.0, f"{same}: never right here")
     _warning_figures(figures, history, tail, warning, moved, settings)
+    by_mixture = name_components(mixture.means_)[mixture.predict(standard[tail])]
+    value, low, high = share(by_mixture == hindsight, stamps, seed)
+    figures.add(scope, "regime accuracy of the mixture alone, without a chain", value, len(tail), low, high)
+    part = standard[: history.training][-CRITERION_ROWS:]
     for components in sorted({4, 6, 8, settings.regime.components, 12}):
-        part = (axes[: history.training][-CRITERION_ROWS:] - regimes.mixture.centre) / regimes.mixture.scale
-        fitted = GaussianMixture(components, reg_covar=1e-4, max_iter=60, random_state=seed).fit(part)
+        fitted = fit_mixture(part, components, settings)
         figures.add("training rows", f"BIC a row, {components} components", fitted.bic(part) / len(part), len(part))
         figures.add("training rows", f"AIC a row, {components} components", fitted.aic(part) / len(part), len(part))
     return figures
