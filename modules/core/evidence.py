@@ -1,7 +1,5 @@
 """Reading the rooms that run beside one another (whale, sentiment, …) as numbers, live and in training alike."""
 
-from typing import Any
-
 import numpy as np
 
 from modules.core.catalog import CHOICE, EVIDENCE, TABLES, Evidence
@@ -14,18 +12,27 @@ def names() -> list[str]:
     return [name for evidence in EVIDENCE for name in _encoded_names(evidence)]
 
 
-def at(workspace: Workspace, timestamp: int) -> dict[str, float | str]:
-    """What the evidence rooms said of one candle; neutral where a room is off, fell back or has no such row."""
-    said: dict[str, float | str] = {}
+def at(workspace: Workspace, timestamp: int) -> Columns:
+    """What the evidence rooms said of one candle, as a table of one row; neutral where a room is off, fell back or has
+    no such row."""
+    said: Columns = {}
     for evidence in EVIDENCE:
-        said.update(evidence.neutral)
+        said.update(neutral(evidence, 1))
         if not workspace.exists(evidence.table):
             continue
         rows = workspace.read(evidence.table, last=3)
         found = np.flatnonzero((rows["timestamp"] == timestamp) & (rows["status"] == OK))
         if len(found):
-            said.update({key: rows[key][found[-1]] for key in evidence.neutral})
+            said.update({key: rows[key][found[-1] :][:1] for key in evidence.neutral})
     return said
+
+
+def neutral(evidence: Evidence, rows: int) -> Columns:
+    """What "no evidence" reads like, (rows,) columns."""
+    return {
+        key: np.full(rows, value, dtype=object if isinstance(value, str) else float)
+        for key, value in evidence.neutral.items()
+    }
 
 
 def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
@@ -35,8 +42,7 @@ def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
         table = TABLES[evidence.table].history
         rows = workspace.read(table) if workspace.exists(table) else None
         wanted = timestamps - lag * MINUTE_MS
-        for key, neutral in evidence.neutral.items():
-            values = np.full(len(timestamps), neutral, dtype=object if isinstance(neutral, str) else float)
+        for key, values in neutral(evidence, len(timestamps)).items():
             if rows is not None and len(rows["timestamp"]):
                 position = np.clip(np.searchsorted(rows["timestamp"], wanted), 0, len(rows["timestamp"]) - 1)
                 found = rows["timestamp"][position] == wanted
@@ -45,23 +51,22 @@ def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
     return said
 
 
-def encode(said: dict[str, Any] | Columns) -> np.ndarray:
+def encode(said: Columns) -> np.ndarray:
     """(N, evidence columns) numbers, in the order of ``names``."""
     columns = []
     for evidence in EVIDENCE:
+        choices = _choices(evidence)
         for key in evidence.neutral:
-            values = np.atleast_1d(np.asarray(said[key], dtype=object if key in _choices(evidence) else float))
-            if key in _choices(evidence):
-                columns += [(values == choice).astype(float) for choice in _choices(evidence)[key]]
+            if key in choices:
+                columns += [(said[key] == choice).astype(float) for choice in choices[key]]
             else:
-                columns.append(values)
+                columns.append(said[key])
     return np.stack(columns, 1)
 
 
-def whale_sign(impact: Any) -> np.ndarray:
-    """+1 where the impact is buy_pressure, -1 where sell_pressure, 0 where none."""
-    impacts = np.atleast_1d(np.asarray(impact, dtype=object))
-    return (impacts == "buy_pressure").astype(float) - (impacts == "sell_pressure").astype(float)
+def whale_sign(impact: np.ndarray) -> np.ndarray:
+    """(N,) +1 where the impact is buy_pressure, -1 where sell_pressure, 0 where none."""
+    return (impact == "buy_pressure").astype(float) - (impact == "sell_pressure").astype(float)
 
 
 def _choices(evidence: Evidence) -> dict[str, list[str]]:

@@ -17,7 +17,6 @@ from modules.core.artifacts import Artifacts
 from modules.core.errors import InputNotReady, NotTrainedError, PipelineError
 from modules.core.settings import Settings, load_settings
 from modules.core.tables import Columns, Workspace, datetime_ist
-from modules.core.words import OK
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -86,8 +85,8 @@ def one_row(timestamp: int, **values: Any) -> Columns:
     return row
 
 
-def row_at(columns: Columns, timestamp: int, what: str) -> dict[str, Any]:
-    """The row of a candle.
+def row_at(columns: Columns, timestamp: int, what: str) -> Columns:
+    """The row of a candle, as a table of one row.
 
     Raises
     ------
@@ -97,10 +96,9 @@ def row_at(columns: Columns, timestamp: int, what: str) -> dict[str, Any]:
     at = int(np.searchsorted(stamps, timestamp))
     if at >= len(stamps) or stamps[at] != timestamp:
         raise InputNotReady(f"{what} has no row for {datetime_ist(timestamp)} IST")
-    row = {name: values[at] for name, values in columns.items()}
-    if str(row.get("status", OK)).startswith("fallback"):
+    if "status" in columns and columns["status"][at].startswith("fallback"):
         raise InputNotReady(f"{what} fell back")
-    return row
+    return {name: values[at : at + 1] for name, values in columns.items()}
 
 
 def run_predictor(predictor: Any, run: Run, timestamp: int) -> Outcome:
@@ -109,17 +107,22 @@ def run_predictor(predictor: Any, run: Run, timestamp: int) -> Outcome:
     started = time.perf_counter()
     try:
         rows = predictor.predict(run, timestamp)
+        _append(run, rows)
     except NotTrainedError:
         raise
     except Exception as error:  # law 7: whatever fails, the cycle goes on with the declared fallback
         expected = isinstance(error, PipelineError)
-        why = str(error).split("\n")[0] if expected else f"{type(error).__name__}: {error}"
+        why = " ".join(str(error if expected else f"{type(error).__name__}: {error}").split())
         telemetry.log(run.workspace.root, f"{room} fell back at {timestamp}: {why}", None if expected else error)
         rows = predictor.fallback(run, timestamp, f"fallback: {why}"[:300])
-    for table, columns in rows.items():
-        run.workspace.append(table, columns)
+        _append(run, rows)
     status = next((str(columns["status"][-1]) for columns in rows.values() if "status" in columns), "fallback: no row")
     return Outcome(room, status, (time.perf_counter() - started) * 1e3)
+
+
+def _append(run: Run, rows: dict[str, Columns]) -> None:
+    for table, columns in rows.items():
+        run.workspace.append(table, columns)
 
 
 def predictor_main(predictor: ModuleType, newest: str = "candles_live") -> int:

@@ -21,9 +21,9 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     Features of earlier candles that are not on disk yet (the first cycle, or after an outage) come with it, as far back
     as the regime filter remembers.
     """
-    _fetch(run, timestamp)
+    names, scaler = scaling(run)
+    _fetch(run, timestamp, names)
     candles = _contiguous(run, timestamp)
-    names = run.artifacts.entry(_newest_scaler(run))["features"]
     needed = model.rows_needed(names)
     fresh = _rows_to_write(run, timestamp, len(candles["timestamp"]) - needed + 1)
     if fresh < 1:
@@ -31,7 +31,7 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     window = {name: values[-(needed + fresh - 1) :] for name, values in candles.items()}
     market = model.market_of(window, _extras(run, window["timestamp"]))
     raw = model.features(market, names)[-fresh:]
-    scaled = _scaler(run).scale(raw)
+    scaled = scaler.scale(raw)
     around = {name: values[-fresh:] for name, values in context.context(market).items()}
     rows = model.table(window["timestamp"][-fresh:], around, scaled, names)
     rows["status"] = np.full(fresh, OK, object)
@@ -54,7 +54,7 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     return {"live_features": row}
 
 
-def _fetch(run: Run, timestamp: int) -> None:
+def _fetch(run: Run, timestamp: int, names: list[str]) -> None:
     """Append to the live tables what the source has beyond them; the candles last, so that they vouch for the rest."""
     newest = run.workspace.newest("candles_live")
     if run.source is None or (newest is not None and newest >= timestamp):
@@ -62,16 +62,16 @@ def _fetch(run: Run, timestamp: int) -> None:
     candles = run.source.candles(newest, timestamp, catalog.CANDLES_KEPT)
     if not len(candles["timestamp"]) or candles["timestamp"][-1] != timestamp:
         raise SourceError("the source has no candle for this minute yet")
-    for name in _extras_wanted(run):
+    for name in _extras_wanted(names):
         rows = run.source.extra(name, run.workspace.newest(f"{name}_live"), timestamp, catalog.CANDLES_KEPT)
         if rows is not None and len(rows["timestamp"]):
             run.workspace.append(f"{name}_live", rows | {"status": np.full(len(rows["timestamp"]), OK, object)})
     run.workspace.append("candles_live", candles | {"status": np.full(len(candles["timestamp"]), OK, object)})
 
 
-def _extras_wanted(run: Run) -> list[str]:
+def _extras_wanted(names: list[str]) -> list[str]:
     """Depth, which the fusion's rule asks for, and the tables that the features in use are made of."""
-    features = registry.named(run.artifacts.entry(_newest_scaler(run))["features"])
+    features = registry.named(names)
     return [name for name in catalog.EXTRAS if name == "depth" or any(name in feature.needs for feature in features)]
 
 
@@ -112,14 +112,13 @@ def _extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
     return extras
 
 
-def _newest_scaler(run: Run) -> str:
-    numbers = [int(n.split("_")[1]) for n in run.artifacts.names() if n.startswith("scaler_") and n.endswith("_export")]
-    return f"scaler_{max(numbers, default=0)}_export"
-
-
-def _scaler(run: Run) -> model.Scaler:
-    content = run.artifacts.load_json("scaler_{k}_export", _newest_scaler(run).split("_")[1])
-    return model.Scaler(np.array(content["low"]), np.array(content["high"]))
+def scaling(run: Run) -> tuple[list[str], model.Scaler]:
+    """The features in use, in their order, and the newest scaler."""
+    numbers = [int(name.split("_")[1]) for name in run.artifacts.names() if name.startswith("scaler_")]
+    newest = max(numbers, default=0)
+    content = run.artifacts.load_json("scaler_{k}_export", newest)
+    names = run.artifacts.entry("scaler_{k}_export", newest)["features"]
+    return names, model.Scaler(np.array(content["low"]), np.array(content["high"]))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,17 @@ last bit whatever follows and however many rows are computed at once.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from modules.core import evidence
+from modules.core.calibration import platt
+from modules.core.catalog import NEXT
+from modules.core.history import inputs
 from modules.core.settings import Regime, Settings
 from modules.core.tables import Columns
-from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, REGIMES, VOLATILE_REGIMES, session_names
+from modules.core.trees import Trees
+from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, OK, REGIMES, VOLATILE_REGIMES, session_names
 
 AXES = ("trend", "volatility", "place")
 """What a regime is told by: columns of the features table."""
@@ -114,7 +117,7 @@ class RegimeModel:
 
 
 def next_probabilities(
-    state: np.ndarray, ahead: np.ndarray, said: Columns | dict[str, Any], constants: Regime
+    state: np.ndarray, ahead: np.ndarray, said: Columns, constants: Regime
 ) -> np.ndarray:
     """(N, 8) probability of each regime one label horizon later, shifted by what whales and news say, renormalised.
 
@@ -122,16 +125,14 @@ def next_probabilities(
     ----------
     state : (N, 8) filtered probabilities
     ahead : (8, 8) transition probabilities over the horizon
-    said : whale_alert_score, impact_type, trajectory, volatility of the minute before, (N,) or scalars
+    said : (N,) whale_alert_score, impact_type, trajectory, volatility of the minute before
     """
     coming = np.zeros_like(state)
     for origin in range(len(REGIMES)):
         coming += state[:, origin, None] * ahead[origin]
-    whale = (np.asarray(said["whale_alert_score"], float) > constants.whale_alert) & (
-        evidence.whale_sign(said["impact_type"]) < 0
-    )
-    bullish = np.atleast_1d(np.asarray(said["trajectory"], float)) > constants.strong_trajectory
-    volatile = np.atleast_1d(np.asarray(said["volatility"], float)) > constants.volatile_above
+    whale = (said["whale_alert_score"] > constants.whale_alert) & (evidence.whale_sign(said["impact_type"]) < 0)
+    bullish = said["trajectory"] > constants.strong_trajectory
+    volatile = said["volatility"] > constants.volatile_above
     for favoured, where, boost in (
         (BEARISH_REGIMES, whale, constants.whale_bearish),
         (BULLISH_REGIMES, bullish, constants.bullish_sentiment),
@@ -140,8 +141,8 @@ def next_probabilities(
         for regime in favoured:
             coming[:, REGIMES.index(regime)] += boost / len(favoured) * where
     total = np.zeros(len(coming))
-    for regime in range(len(REGIMES)):
-        total += coming[:, regime]
+    for column in range(len(REGIMES)):
+        total += coming[:, column]
     return coming / total[:, None]
 
 
@@ -160,20 +161,86 @@ def warnings(probability: np.ndarray, threshold: np.ndarray, coming: np.ndarray,
     return np.where(probability >= threshold, side, "none").astype(object)
 
 
-def triggers(
-    warning: str, probability: float, threshold: float, session: str, features: dict[str, Any], coming: np.ndarray,
-    said: dict[str, Any], settings: Settings,
+@dataclass(frozen=True)
+class Models:
+    """All that module 2 has learned.
+
+    Parameters
+    ----------
+    warning : trees that give (N, 1) raw probabilities of a move
+    inputs : names of their inputs that come from the features table, before the evidence
+    slope, intercept : their calibration (Platt)
+    """
+
+    regimes: RegimeModel
+    warning: Trees
+    inputs: list[str]
+    slope: float
+    intercept: float
+
+
+def answer(models: Models, axes: np.ndarray, features: Columns, said: Columns, settings: Settings) -> dict[str, Columns]:
+    """The rows of the three live tables for N candles.
+
+    Parameters
+    ----------
+    axes : (M, D) ``AXES`` of the minutes up to the last of the N candles, M >= N; NaN where a minute is unknown
+    features : (N,) columns of the features table
+    said : (N,) evidence of the minute before each candle
+    """
+    stamps = features["timestamp"]
+    state = models.regimes.filtered(axes, settings.regime.memory, len(stamps))
+    coming = next_probabilities(state, models.regimes.ahead, said, settings.regime)
+    rows = np.hstack([inputs(features, models.inputs), evidence.encode(said)])
+    probability = platt(models.warning.predict(rows)[:, 0], models.slope, models.intercept)
+    threshold = warning_thresholds(stamps, features["atr_ratio"], settings)
+    warning = warnings(probability, threshold, coming, settings.warning.direction_margin)
+    likeliest = state.argmax(axis=1)
+    why = [""] * len(stamps)
+    for i in np.flatnonzero(warning != "none"):
+        why[i] = _triggers(int(i), probability, threshold, features, coming, said, settings)
+    status = np.full(len(stamps), OK, object)
+    return {
+        "current_regime": {
+            "timestamp": stamps,
+            "regime": np.array(REGIMES, object)[likeliest],
+            "confidence": state[np.arange(len(stamps)), likeliest],
+            "status": status,
+        },
+        "next_regime_probs": {
+            "timestamp": stamps,
+            **{column.name: coming[:, i] for i, column in enumerate(NEXT)},
+            "status": status,
+        },
+        "early_warnings": {
+            "timestamp": stamps,
+            "warning": warning,
+            "probability": probability,
+            "threshold": threshold,
+            "triggers": np.array(why, object),
+            "status": status,
+        },
+    }
+
+
+def _triggers(
+    i: int,
+    probability: np.ndarray,
+    threshold: np.ndarray,
+    features: Columns,
+    coming: np.ndarray,
+    said: Columns,
+    settings: Settings,
 ) -> str:
-    """What speaks for a warning, in words; empty where there is none."""
-    if warning == "none":
-        return ""
-    reasons = [f"probability {probability:.2f} >= {threshold:.2f} ({session})"]
-    if features["atr_ratio"] > settings.warning.excited_atr_ratio:
-        reasons.append(f"ATR {features['atr_ratio']:.1f} times its mean of the day")
-    likeliest = int(np.argmax(coming))
-    reasons.append(f"next regime {REGIMES[likeliest]} ({coming[likeliest]:.2f})")
-    if said["whale_alert_score"] > settings.regime.whale_alert and said["impact_type"] != "none":
-        reasons.append(f"whale {said['impact_type']} ({said['whale_alert_score']:.2f})")
-    if abs(said["trajectory"]) > settings.regime.strong_trajectory:
-        reasons.append(f"sentiment {said['trajectory']:+.2f}")
+    """What speaks for the warning of row i, in words."""
+    session = session_names(features["timestamp"][i : i + 1], settings.sessions.starts)[0]
+    reasons = [f"probability {probability[i]:.2f} >= {threshold[i]:.2f} ({session})"]
+    if features["atr_ratio"][i] > settings.warning.excited_atr_ratio:
+        reasons.append(f"ATR {features['atr_ratio'][i]:.1f} times its mean of the day")
+    likeliest = int(np.argmax(coming[i]))
+    reasons.append(f"next regime {REGIMES[likeliest]} ({coming[i, likeliest]:.2f})")
+    if said["whale_alert_score"][i] > settings.regime.whale_alert and said["impact_type"][i] != "none":
+        reasons.append(f"whale {said['impact_type'][i]} ({said['whale_alert_score'][i]:.2f})")
+    if abs(said["trajectory"][i]) > settings.regime.strong_trajectory:
+        reasons.append(f"sentiment {said['trajectory'][i]:+.2f}")
     return "; ".join(reasons)

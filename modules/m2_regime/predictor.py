@@ -6,13 +6,13 @@ from dataclasses import fields
 
 import numpy as np
 
-from modules.core import calibration, evidence
+from modules.core import evidence
 from modules.core.catalog import NEXT
 from modules.core.history import inputs
 from modules.core.module import Run, one_row, predictor_main, row_at
 from modules.core.tables import Columns
 from modules.core.trees import Trees
-from modules.core.words import MINUTE_MS, OK, REGIMES, session_names
+from modules.core.words import MINUTE_MS, OK
 from modules.m2_regime import model
 
 TABLES = ("current_regime", "next_regime_probs", "early_warnings")
@@ -20,30 +20,19 @@ TABLES = ("current_regime", "next_regime_probs", "early_warnings")
 
 def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     """The three rows of ``timestamp``, from the feature rows as far back as the filter remembers."""
-    settings, memory = run.settings, run.settings.regime.memory
+    memory = run.settings.regime.memory
     features = run.workspace.read("live_features", last=memory + 1)
     row = row_at(features, timestamp, "live_features")
-    regimes, slope, intercept = run.artifacts.once("regime_export", None, load)
-    state = regimes.filtered(_axes(features, timestamp, memory), memory, count=1)
     said = evidence.at(run.workspace, timestamp - MINUTE_MS)
-    coming = model.next_probabilities(state, regimes.ahead, said, settings.regime)
+    return model.answer(models(run), _axes(features, timestamp, memory), row, said, run.settings)
 
+
+def models(run: Run) -> model.Models:
+    """What the trainer exported, kept for as long as the manifest names the same files."""
+    regimes, slope, intercept = run.artifacts.once("regime_export", None, _load)
     names = run.artifacts.entry("warning_export")["features"]
-    trees = run.artifacts.once("warning_export", None, Trees)
-    now = {name: np.array([value]) for name, value in row.items()}
-    rows = np.hstack([inputs(now, names[: len(names) - len(evidence.names())]), evidence.encode(said)])
-    probability = calibration.platt(trees.predict(rows)[:, 0], slope, intercept)
-    threshold = model.warning_thresholds(now["timestamp"], now["atr_ratio"], settings)
-    warning = model.warnings(probability, threshold, coming, settings.warning.direction_margin)[0]
-    session = session_names([timestamp], settings.sessions.starts)[0]
-    why = model.triggers(warning, probability[0], threshold[0], session, row, coming[0], said, settings)
-    return {
-        "current_regime": one_row(timestamp, regime=REGIMES[int(state[0].argmax())], confidence=state[0].max(), status=OK),
-        "next_regime_probs": one_row(timestamp, **dict(zip((c.name for c in NEXT), coming[0], strict=True)), status=OK),
-        "early_warnings": one_row(
-            timestamp, warning=warning, probability=probability[0], threshold=threshold[0], triggers=why, status=OK
-        ),
-    }
+    own = names[: len(names) - len(evidence.names())]
+    return model.Models(regimes, run.artifacts.once("warning_export", None, Trees), own, slope, intercept)
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
@@ -56,7 +45,7 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     }
 
 
-def load(data: bytes) -> tuple[model.RegimeModel, float, float]:
+def _load(data: bytes) -> tuple[model.RegimeModel, float, float]:
     """The regime model, and slope and intercept of the warning's calibration, from their exported form."""
     export = json.loads(data)
     arrays = {field.name: np.array(export[field.name]) for field in fields(model.RegimeModel)}

@@ -2,15 +2,12 @@
 
 import sys
 
-import numpy as np
-
 from modules.core import evidence
-from modules.core.history import inputs
 from modules.core.module import Run, one_row, predictor_main, row_at
 from modules.core.tables import Columns
 from modules.core.trees import Trees
-from modules.core.words import MINUTE_MS, NEUTRAL, OK
-from modules.m3_specialist.model import file_key, signals
+from modules.core.words import MINUTE_MS, NEUTRAL
+from modules.m3_specialist import model
 
 TABLES = ("specialist_signals",)
 
@@ -19,25 +16,21 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     """The signal of ``timestamp`` by the model of its regime."""
     features = row_at(run.workspace.read("live_features", last=3), timestamp, "live_features")
     regime = row_at(run.workspace.read("current_regime", last=3), timestamp, "current_regime")
-    key = file_key(regime["regime"])
-    trees = run.artifacts.once("specialist_{k}_export", key, Trees)
-    names = run.artifacts.entry("specialist_{k}_export", key)["features"]
-    now = {name: np.array([value]) for name, value in features.items()}
     said = evidence.at(run.workspace, timestamp - MINUTE_MS)
-    rows = np.hstack([inputs(now, names[: len(names) - len(evidence.names())]), evidence.encode(said)])
-    probabilities = trees.predict(rows)
-    signal, confidence = signals(probabilities, run.settings.specialist.min_confidence)
-    return {
-        "specialist_signals": one_row(
-            timestamp,
-            signal=signal[0],
-            confidence=confidence[0],
-            p_sell=probabilities[0, 0],
-            p_buy=probabilities[0, 2],
-            model_used=run.artifacts.load_json("specialists_export")[key],
-            status=OK,
-        )
-    }
+
+    def specialist_of(name: str) -> model.Specialist:
+        return specialist(run, name)
+
+    return {"specialist_signals": model.answer(specialist_of, features, regime["regime"], said, run.settings)}
+
+
+def specialist(run: Run, regime: str) -> model.Specialist:
+    """The model that serves a regime, kept for as long as the manifest names the same file."""
+    key = model.file_key(regime)
+    names = run.artifacts.entry("specialist_{k}_export", key)["features"]
+    trees = run.artifacts.once("specialist_{k}_export", key, Trees)
+    own = names[: len(names) - len(evidence.names())]
+    return model.Specialist(trees, run.artifacts.load_json("specialists_export")[key], own)
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:

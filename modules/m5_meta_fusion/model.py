@@ -9,7 +9,7 @@ from modules.core.calibration import log_odds, platt, sigmoid
 from modules.core.catalog import NEXT
 from modules.core.settings import Costs, Settings
 from modules.core.tables import Columns
-from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, BUY, NEUTRAL, SELL, session_names
+from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, BUY, NEUTRAL, OK, SELL, session_names
 
 SIDES = {BUY: 1, SELL: -1}
 SUPPORTING = {BUY: BULLISH_REGIMES, SELL: BEARISH_REGIMES}
@@ -156,6 +156,36 @@ def decide(fusion: FusionModel, signals: Columns, settings: Settings, rule: str)
     stop = signals["close"] - sign * rules.stop_atr * signals["atr"]
     target = signals["close"] + sign * rules.target_atr * signals["atr"]
     return Decisions(side, confidence, needed, value, stop, target, np.array(by_session, float), vetoes)
+
+
+def answer(fusion: FusionModel, signals: Columns, settings: Settings) -> Columns:
+    """The rows of ``final_signals`` for N candles; ``signals`` as in ``decide``."""
+    decisions = decide(fusion, signals, settings, settings.fusion.rule)
+    signal = decisions.signal
+    trades = signal != NEUTRAL
+    return {
+        "timestamp": signals["timestamp"],
+        "signal": signal,
+        "confidence": decisions.confidence,
+        "min_confidence": decisions.min_confidence,
+        "expected_bps": decisions.expected_bps,
+        "SL": np.where(trades, decisions.stop, np.nan),
+        "TP": np.where(trades, decisions.target, np.nan),
+        "size": np.where(trades, decisions.size, 0.0),
+        "reason": np.array([reason(decisions, row) for row in range(len(signal))], object),
+        "status": np.full(len(signal), OK, object),
+    }
+
+
+def gather(
+    features: Columns, coming: Columns, regime: Columns, warning: Columns, specialist: Columns, said: Columns
+) -> Columns:
+    """The (N,) columns that ``decide`` takes, from the rows of its input tables for the same N candles."""
+    signals = {key: features[key] for key in ("timestamp", "close", "atr", "atr_ratio", "depth_btc")}
+    signals |= {column.name: coming[column.name] for column in NEXT}
+    signals |= {"regime": regime["regime"], "warning": warning["warning"], "specialist": specialist["signal"]}
+    signals |= {"warning_probability": warning["probability"], "p_sell": specialist["p_sell"], "p_buy": specialist["p_buy"]}
+    return signals | said
 
 
 def reason(decisions: Decisions, row: int) -> str:

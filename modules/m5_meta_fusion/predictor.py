@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from modules.core import evidence
-from modules.core.catalog import EVIDENCE, NEXT
+from modules.core.catalog import EVIDENCE
 from modules.core.errors import ArtifactError, InputNotReady
 from modules.core.module import Run, one_row, predictor_main, row_at
 from modules.core.tables import Columns
@@ -27,39 +27,24 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     rows = {table: row_at(run.workspace.read(table, last=3), timestamp, table) for table in NEEDED}
     if run.settings.fusion.rule == "strict":
         for room in EVIDENCE:
-            if row_at(run.workspace.read(room.table, last=3), timestamp, room.table)["status"] != OK:
+            if row_at(run.workspace.read(room.table, last=3), timestamp, room.table)["status"][0] != OK:
                 raise InputNotReady(f"the strict rule needs {room.table}, which is off")
-    features, warning, specialist = rows["live_features"], rows["early_warnings"], rows["specialist_signals"]
-    signals: Columns = {key: np.array([features[key]]) for key in ("timestamp", "close", "atr", "atr_ratio", "depth_btc")}
-    signals |= {column.name: np.array([rows["next_regime_probs"][column.name]]) for column in NEXT}
-    signals["regime"] = np.array([rows["current_regime"]["regime"]], object)
-    signals["warning"] = np.array([warning["warning"]], object)
-    signals["warning_probability"] = np.array([warning["probability"]])
-    signals["specialist"] = np.array([specialist["signal"]], object)
-    signals |= {key: np.array([specialist[key]]) for key in ("p_sell", "p_buy")}
+    features, regime, coming, warning, specialist = (rows[table] for table in NEEDED)
     said = evidence.at(run.workspace, timestamp)
-    signals |= {key: np.array([value], object if isinstance(value, str) else None) for key, value in said.items()}
+    signals = model.gather(features, coming, regime, warning, specialist, said)
+    return {"final_signals": model.answer(fusion(run), signals, run.settings)}
 
+
+def fusion(run: Run) -> model.FusionModel:
+    """What the trainer exported, kept for as long as the manifest names the same file.
+
+    Raises
+    ------
+    ArtifactError : it was trained on other inputs than the catalog names now
+    """
     if run.artifacts.entry("meta_fusion_export")["features"] != model.input_names():
         raise ArtifactError("the fusion was trained on other inputs than the catalog names: train again")
-    fusion = run.artifacts.once("meta_fusion_export", None, load)
-    decisions = model.decide(fusion, signals, run.settings, run.settings.fusion.rule)
-    signal = decisions.signal[0]
-    trades = signal != NEUTRAL
-    return {
-        "final_signals": one_row(
-            timestamp,
-            signal=signal,
-            confidence=decisions.confidence[0],
-            min_confidence=decisions.min_confidence[0],
-            expected_bps=decisions.expected_bps[0],
-            SL=decisions.stop[0] if trades else np.nan,
-            TP=decisions.target[0] if trades else np.nan,
-            size=decisions.size[0] if trades else 0.0,
-            reason=model.reason(decisions, 0),
-            status=OK,
-        )
-    }
+    return run.artifacts.once("meta_fusion_export", None, _load)
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
@@ -69,13 +54,13 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     return {"final_signals": one_row(timestamp, signal=NEUTRAL, **nothing, reason=reason, status=why)}
 
 
-def load(data: bytes) -> model.FusionModel:
+def _load(data: bytes) -> model.FusionModel:
     """The fusion from its exported form."""
     export = json.loads(data)
     sides = {}
     for name, side in export["sides"].items():
-        arrays = {key: np.array(value) if isinstance(value, list) else value for key, value in side.items()}
-        sides[name] = model.Side(**arrays)
+        weights, gain_weights = np.array(side.pop("weights")), np.array(side.pop("gain_weights"))
+        sides[name] = model.Side(weights=weights, gain_weights=gain_weights, **side)
     return model.FusionModel(np.array(export["centre"]), np.array(export["scale"]), sides)
 
 

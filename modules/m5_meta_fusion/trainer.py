@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from modules.core import calibration, evidence
-from modules.core.catalog import M5, NEXT
+from modules.core.catalog import M5
 from modules.core.errors import PipelineError
 from modules.core.history import History
 from modules.core.module import Run, trainer_main
@@ -79,14 +79,14 @@ def gather(run: Run, history: History) -> tuple[Columns, np.ndarray, dict[str, n
     specialist = run.workspace.read("specialist_history")
     assigned = run.workspace.read("regime_assignments")
     at = np.searchsorted(history.timestamps, specialist["timestamp"])
-    signals: Columns = {key: history.features[key][at] for key in ("timestamp", "close", "atr", "atr_ratio", "depth_btc")}
-    signals |= {column.name: assigned[column.name][at] for column in NEXT}
-    signals |= {key: assigned[key][at] for key in ("regime", "warning", "warning_probability")}
-    signals |= {"p_sell": specialist["p_sell"], "p_buy": specialist["p_buy"]}
+    features = {key: values[at] for key, values in history.features.items()}
+    before = {key: values[at] for key, values in assigned.items()}
     sure = run.settings.specialist.min_confidence
     buys, sells = specialist["p_buy"] >= sure, specialist["p_sell"] >= sure
-    signals["specialist"] = np.where(buys, BUY, np.where(sells, SELL, NEUTRAL)).astype(object)
-    signals |= evidence.history(run.workspace, specialist["timestamp"], lag=0)
+    specialist["signal"] = np.where(buys, BUY, np.where(sells, SELL, NEUTRAL)).astype(object)
+    before["probability"] = before["warning_probability"]
+    said = evidence.history(run.workspace, specialist["timestamp"], lag=0)
+    signals = model.gather(features, before, before, before, specialist, said)
     outcome = {name: history.outcome(sign)[at] for name, sign in model.SIDES.items()}
     return signals, specialist["fold"], outcome
 
