@@ -3,14 +3,16 @@
 import hashlib
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 from modules.core import clock
 from modules.core.catalog import ARTIFACTS
 from modules.core.errors import ArtifactError, NotTrainedError
-from modules.core.tables import Workspace, write_atomically
+from modules.core.tables import Workspace, signature, write_atomically
 
 MANIFEST = "models/manifest.json"
+_ENTRY = {"path", "sha256", "made_at", "fitted_from", "fitted_to", "features"}
 
 
 class Artifacts:
@@ -22,8 +24,9 @@ class Artifacts:
 
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
-        self._manifest: dict[str, Any] | None = None
-        self._loaded: dict[tuple[str, str], Any] = {}
+        self._manifest: dict[str, Any] = {}
+        self._signature: tuple[int, ...] = ()
+        self._loaded: dict[str, tuple[str, Any]] = {}
 
     def save(self, name: str, data: bytes, span: tuple[int, int], features: list[str], k: str | int | None = None) -> None:
         """Write a model file and its entry in the manifest.
@@ -36,8 +39,7 @@ class Artifacts:
         """
         path = self.workspace.root / ARTIFACTS[name].path.format(k=k)
         write_atomically(path, data)
-        manifest = self._read_manifest()
-        manifest[name.format(k=k)] = {
+        entry = {
             "path": ARTIFACTS[name].path.format(k=k),
             "sha256": hashlib.sha256(data).hexdigest(),
             "made_at": clock.now_ms(),
@@ -45,7 +47,7 @@ class Artifacts:
             "fitted_to": int(span[1]),
             "features": list(features),
         }
-        self._write_manifest(manifest)
+        self._write_manifest({**self._read_manifest(), name.format(k=k): entry})
 
     def save_pickle(self, name: str, model: Any, span: tuple[int, int], features: list[str], k: Any = None) -> None:
         self.save(name, pickle.dumps(model, protocol=5), span, features, k)
@@ -81,10 +83,10 @@ class Artifacts:
 
     def once(self, name: str, k: str | int | None, read: Any) -> Any:
         """``read(bytes)`` of a model file, kept for as long as the manifest names the same file."""
-        key = (name.format(k=k), self.entry(name, k)["sha256"])
-        if key not in self._loaded:
-            self._loaded[key] = read(self.load(name, k))
-        return self._loaded[key]
+        key, sha256 = name.format(k=k), self.entry(name, k)["sha256"]
+        if self._loaded.get(key, ("",))[0] != sha256:
+            self._loaded[key] = sha256, read(self.load(name, k))
+        return self._loaded[key][1]
 
     def entry(self, name: str, k: str | int | None = None) -> dict[str, Any]:
         """What the manifest says of a model file."""
@@ -107,10 +109,10 @@ class Artifacts:
     def drop(self, names: list[str]) -> None:
         """Delete model files and their entries."""
         manifest = self._read_manifest()
-        for name in names:
-            (self.workspace.root / manifest.pop(name)["path"]).unlink(missing_ok=True)
         if names:
-            self._write_manifest(manifest)
+            self._write_manifest({name: entry for name, entry in manifest.items() if name not in names})
+        for name in names:
+            (self.workspace.root / manifest[name]["path"]).unlink(missing_ok=True)
 
     def check(self) -> list[str]:
         """One sentence for each model file that is missing or changed."""
@@ -126,15 +128,24 @@ class Artifacts:
         return faults
 
     def _read_manifest(self) -> dict[str, Any]:
-        if self._manifest is None:
-            path = self.workspace.root / MANIFEST
-            try:
-                self._manifest = json.loads(path.read_bytes()) if path.is_file() else {}
-            except ValueError as error:
-                raise ArtifactError(f"{path}: is not valid JSON ({error}); train again with --train") from error
+        path = self.workspace.root / MANIFEST
+        there = signature(path) if path.is_file() else ()
+        if there != self._signature:  # another process may train while this one runs
+            self._manifest = _parsed(path) if there else {}
+            self._signature = there
         return self._manifest
 
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
-        self._manifest = manifest
-        data = json.dumps(manifest, indent=1, sort_keys=True).encode()
-        write_atomically(self.workspace.root / MANIFEST, data)
+        path = self.workspace.root / MANIFEST
+        write_atomically(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        self._manifest, self._signature = manifest, signature(path)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+        if isinstance(manifest, dict) and all(set(entry) >= _ENTRY for entry in manifest.values()):
+            return manifest
+        raise ValueError("an entry lacks what it must hold")
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: is no manifest ({error}); train again with --train") from error

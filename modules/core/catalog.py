@@ -56,7 +56,8 @@ def _usd(name: str, **more: Any) -> Column:
     return Column(name, unit="USD", decimals=8, **more)
 
 
-TIMESTAMP = Column("timestamp", INTEGER, "Unix ms UTC, the candle's open", low=0)
+TIMESTAMP = Column("timestamp", INTEGER, "Unix ms UTC, the candle's open", low=0, high=4_102_444_800_000)
+"""Up to the year 2100, so that a stamp in microseconds is told at once."""
 STATUS = Column("status", TEXT, "ok, off, or fallback: why")
 CANDLE = (
     _usd("open", low=0),

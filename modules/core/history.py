@@ -63,6 +63,10 @@ class History:
         features = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         candles = workspace.read("candles_history")
         position = np.searchsorted(candles["timestamp"], features["timestamp"])
+        if not np.isin(features["timestamp"], candles["timestamp"]).all():
+            raise PipelineError(
+                f"{workspace.path('candles_history')}: is not what the chunks were made from; train module 1 again"
+            )
         training = int(len(position) * (1 - settings.data.out_of_sample))
         learning = settings.learning
         walk = PurgedWalkForward(learning.folds, settings.labels.horizon + 1, learning.embargo)

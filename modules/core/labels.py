@@ -34,7 +34,8 @@ def first_side(
         down[:-ahead] = np.where(low[ahead:] <= (close - distance)[:-ahead], ahead, down[:-ahead])
     label = np.where(up < down, BUY, np.where(down < up, SELL, NEUTRAL))
     moved = (up < never) | (down < never)
-    label[rows - horizon :], moved[rows - horizon :] = NEUTRAL, False
+    unknown = max(0, rows - horizon)
+    label[unknown:], moved[unknown:] = NEUTRAL, False
     return label, moved
 
 

@@ -1,6 +1,7 @@
 """Settings: ``config.toml`` at the repository's root holds every default; a file of the user's may override some."""
 
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -149,6 +150,9 @@ class Settings:
     executor: Executor
 
 
+_SECTIONS: dict[str, Any] = {part.name: part.type for part in fields(Settings)}
+
+
 def load_settings(path: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
     """The defaults, overlaid by the user's file and by ``overrides`` (section -> setting -> value).
 
@@ -156,30 +160,34 @@ def load_settings(path: Path | None = None, overrides: dict[str, dict[str, Any]]
     ------
     SettingsError : naming every fault at once
     """
-    merged = _parse(DEFAULTS)
+    known = {section: {item.name: item for item in fields(kind)} for section, kind in _SECTIONS.items()}
+    given: dict[str, dict[str, Any]] = {section: {} for section in known}
     origin = path or DEFAULTS
     faults: list[str] = []
-    for layer in (_parse(path) if path else {}, overrides or {}):
+    for layer in (_parse(DEFAULTS), _parse(path) if path else {}, overrides or {}):
         for section, values in layer.items():
-            if section not in merged or not isinstance(values, dict):
-                faults.append(f"[{section}] is no section{_nearest(section, merged)}")
+            if section not in known or not isinstance(values, dict):
+                faults.append(f"[{section}] is no section{_nearest(section, known)}")
                 continue
             for key, value in values.items():
-                if key not in merged[section]:
-                    faults.append(f"[{section}] {key} is no setting{_nearest(key, merged[section])}")
+                if key not in known[section]:
+                    faults.append(f"[{section}] {key} is no setting{_nearest(key, known[section])}")
                 else:
-                    merged[section][key] = value
-    sections = {}
-    for part in fields(Settings):
-        kind: Any = part.type
-        values = {}
-        for item in fields(kind):
-            value = merged[part.name][item.name]
-            fault = _fault(value, item.type, item.metadata)
+                    given[section][key] = value
+    sections: dict[str, Any] = {}
+    for section, kind in _SECTIONS.items():
+        values = given[section]
+        for name, item in known[section].items():
+            if name not in values:
+                faults.append(f"[{section}] {name} is missing from {DEFAULTS.name}")
+                continue
+            fault = _fault(values[name], item.type, item.metadata)
             if fault:
-                faults.append(f"[{part.name}] {item.name} = {value!r} {fault}")
-            values[item.name] = float(value) if item.type is float and not fault else value
-        sections[part.name] = kind(**values)
+                faults.append(f"[{section}] {name} = {values[name]!r} {fault}")
+            elif item.type is float:
+                values[name] = float(values[name])
+        if not faults:
+            sections[section] = kind(**values)
     if not faults:
         starts = sections["sessions"].starts
         if list(starts) != sorted(set(starts)):
@@ -211,6 +219,8 @@ def _fault(value: Any, kind: Any, rule: Any) -> str:
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) or not isinstance(value, accepted):
         return f"must be {'a number' if kind is float else 'a whole number' if kind is int else 'text'}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
     low, high, choices = rule.get("low"), rule.get("high"), rule.get("choices")
     if low is not None and value < low:
         return f"must be at least {low}"

@@ -6,10 +6,10 @@ object (str) for words and text. Why not pandas: its import alone costs more tha
 
 import csv
 import fcntl
-import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +23,7 @@ Columns = dict[str, np.ndarray]
 SLACK = 60
 """A live table grows this far beyond its ``keep`` before its oldest rows move to the archive in one go."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _IST = timedelta(hours=5, minutes=30)
 
 
@@ -34,8 +34,10 @@ def datetime_ist(timestamp: int) -> str:
 
 def safe_text(text: str) -> str:
     """Text from anywhere as one spreadsheet cell: one line, and never the start of a formula."""
-    line = " ".join(text.replace("\x00", "").split("\n")).replace("\r", " ")
-    return "'" + line if line.startswith(_FORMULA_STARTS) else line
+    encodable = text.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON may bring, becomes "?"
+    line = encodable.replace("\x00", "").replace("\n", " ").replace("\r", " ")
+    # Some spreadsheets drop the spaces before a formula.
+    return "'" + line if line.startswith("\t") or line.lstrip().startswith(_FORMULA_STARTS) else line
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -54,14 +56,15 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):
+            temporary.unlink()
         raise PipelineError(f"{path}: cannot be written ({error.strerror}); the file that was there is untouched") from error
 
 
 class _Live:
     """A live table as this process last wrote or read it, so that a resident loop need not parse it each minute."""
 
-    def __init__(self, header: list[str], lines: list[str], signature: tuple[int, int]):
+    def __init__(self, header: list[str], lines: list[str], signature: tuple[int, ...]):
         self.header, self.lines, self.signature = header, lines, signature
         self.columns: Columns | None = None
         self.parsed = 0
@@ -99,7 +102,7 @@ class Workspace:
         wanted = len(live.lines) if last is None else min(last, len(live.lines))
         if live.columns is None or live.parsed < wanted:
             skipped = len(live.lines) - wanted
-            live.columns = parse(table, path, live.header, live.lines[skipped:], 2 + skipped)
+            live.columns = _frozen(parse(table, path, live.header, live.lines[skipped:], 2 + skipped))
             live.parsed = wanted
         return {key: values[live.parsed - wanted :] for key, values in live.columns.items()}
 
@@ -116,37 +119,37 @@ class Workspace:
         self._live.pop(name, None)
 
     def append(self, name: str, columns: Columns) -> None:
-        """Put rows at the end of a live table; a row whose stamp is there already is replaced, and with the same
-        content nothing is touched. The oldest rows beyond ``keep`` move to the archive.
+        """Put rows at the end of a live table, or in the place of those from their first to their last stamp; with the
+        same content nothing is touched. The oldest rows beyond ``keep`` move to the archive.
         """
         table, path = TABLES[name], self.path(name)
         header, fresh = render(table, path, columns)
-        live = self._current(table, path) if path.is_file() else _Live(header, [], (0, 0))
+        if not fresh:
+            return
+        live = self._current(table, path) if path.is_file() else _Live(header, [], ())
         if live.header != header:
             # A retraining chose other features: rows under the old header go to the archive, the table starts anew.
             self._archive(table, live.header, live.lines)
-            live = _Live(header, [], (0, 0))
-        first = int(columns["timestamp"][0])
-        stay = len(live.lines)
-        while stay and _stamp(live.lines[stay - 1]) >= first:
-            stay -= 1
-        if live.lines[stay : stay + len(fresh)] == fresh:
+            live = _Live(header, [], ())
+        stay, after = _place(path, live.lines, fresh)
+        if live.lines[stay:after] == fresh:
             return
-        lines = live.lines[:stay] + fresh
+        lines = live.lines[:stay] + fresh + live.lines[after:]
         # By whole SLACKs, so that rows appended together leave the same file as rows appended one by one.
         evicted = max(0, len(lines) - table.keep) // SLACK * SLACK
         if evicted:
             self._archive(table, header, lines[:evicted])
             lines = lines[evicted:]
         write_atomically(path, _join(header, lines))
-        after = _Live(header, lines, _signature(path))
-        if live.columns is not None:
+        written = _Live(header, lines, signature(path))
+        if live.columns is not None and after == len(live.lines):
             kept = max(0, live.parsed - (len(live.lines) - stay))
             new = parse(table, path, header, fresh, 2 + stay)
-            old = {key: values[:kept] for key, values in live.columns.items()}
-            after.columns = {key: np.concatenate([old[key], new[key]])[-len(lines) :] for key in new}
-            after.parsed = min(len(lines), kept + len(fresh))
-        self._live[name] = after
+            written.parsed = min(len(lines), kept + len(fresh))
+            written.columns = _frozen(
+                {key: np.concatenate([live.columns[key][:kept], new[key]])[-len(lines) :] for key in new}
+            )
+        self._live[name] = written
 
     def newest(self, name: str) -> int | None:
         """The stamp of a table's newest row, None where there is no row yet."""
@@ -155,21 +158,19 @@ class Workspace:
             return None
         table = TABLES[name]
         lines = self._current(table, path).lines if table.keep else _split(path, _load(path))[1]
-        return _stamp(lines[-1]) if lines else None
+        return _stamp(path, lines[-1]) if lines else None
 
     def archived(self, name: str) -> Columns:
-        """A live table's whole past: the archive's rows and the table's own, oldest first."""
+        """A live table's whole past: the archive's rows and the table's own, oldest first; where a stamp is in both, as
+        the table has it."""
         table = TABLES[name]
-        folder = self.root / "processed" / "archive" / name
-        parts = []
-        for path in sorted(folder.glob("*.csv")) if folder.is_dir() else []:
+        parts = [self.read(name)] if self.exists(name) else []
+        for path in sorted((self.root / "processed" / "archive" / name).glob("*.csv")):
             header, lines = _split(path, _load(path))
             parts.append(parse(table, path, header, lines))
-        if self.exists(name):
-            parts.append(self.read(name))
         if not parts:
             return {}
-        shared = [key for key in parts[-1] if all(key in part for part in parts)]
+        shared = [key for key in parts[0] if all(key in part for part in parts)]
         joined = {key: np.concatenate([part[key] for part in parts]) for key in shared}
         _, unique = np.unique(joined["timestamp"], return_index=True)
         return {key: values[unique] for key, values in joined.items()}
@@ -191,28 +192,25 @@ class Workspace:
             yield
 
     def _current(self, table: Table, path: Path) -> _Live:
+        there = signature(path)
         live = self._live.get(table.name)
-        if live is None or live.signature != _signature(path):
-            signature = _signature(path)
-            live = _Live(*_split(path, _load(path)), signature)
-            self._live[table.name] = live
+        if live is None or live.signature != there:
+            live = self._live[table.name] = _Live(*_split(path, _load(path)), there)
         return live
 
     def _archive(self, table: Table, header: list[str], lines: Sequence[str]) -> None:
         days: dict[str, list[str]] = {}
         for line in lines:
-            day = datetime.fromtimestamp(_stamp(line) / 1000, UTC).strftime("%Y-%m-%d")
+            day = datetime.fromtimestamp(_stamp(self.path(table.name), line) / 1000, UTC).strftime("%Y-%m-%d")
             days.setdefault(day, []).append(line)
         for day, fresh in days.items():
             path = self.root / "processed" / "archive" / table.name / f"{day}.csv"
-            there: list[str] = []
-            if path.is_file():
-                old_header, there = _split(path, _load(path))
-                if old_header != header:
-                    path = path.with_name(f"{day}_{_stamp(fresh[0])}.csv")
-                    there = []
-            first = _stamp(fresh[0])
-            write_atomically(path, _join(header, [line for line in there if _stamp(line) < first] + fresh))
+            if path.is_file() and _split(path, _load(path))[0] != header:
+                # A day on which the columns changed: one more file, named after its columns.
+                path = path.with_name(f"{day}_{zlib.crc32(','.join(header).encode()):08x}.csv")
+            there = _split(path, _load(path))[1] if path.is_file() else []
+            stay, after = _place(path, there, fresh)
+            write_atomically(path, _join(header, there[:stay] + fresh + there[after:]))
 
 
 def parse(table: Table, path: Path, header: list[str], lines: Sequence[str], first_row: int = 2) -> Columns:
@@ -226,21 +224,20 @@ def parse(table: Table, path: Path, header: list[str], lines: Sequence[str], fir
         faults.append("a column name stands twice in the header")
     if faults:
         raise TableError(path, faults)
-    rows = list(csv.reader(lines))
-    for index, row in enumerate(rows):
-        if len(row) != len(header):
-            faults.append(f"row {first_row + index}: {len(row)} cells, the header has {len(header)}")
-    if faults:
-        raise TableError(path, faults)
+    rows = _cells(path, lines, first_row)
+    numbers: Sequence[int] = range(first_row, first_row + len(rows))
+    if any(len(row) != len(header) for row in rows):
+        for number, row in zip(numbers, rows, strict=True):
+            if len(row) != len(header):
+                faults.append(f"row {number}: {len(row)} cells, the header has {len(header)}")
+        numbers = [number for number, row in zip(numbers, rows, strict=True) if len(row) == len(header)]
+        rows = [row for row in rows if len(row) == len(header)]
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     columns: Columns = {}
     for name, column_cells in zip(header, cells, strict=True):
-        if name == "datetime_ist":
-            continue
-        column = known.get(name, Column(name))
-        columns[name] = _to_array(column, column_cells, first_row, faults)
-    if not faults:
-        faults = list(_faults(table, columns, first_row))
+        if name != "datetime_ist":
+            columns[name] = _to_array(known.get(name) or Column(name), column_cells, numbers, faults)
+    faults += _faults(table, columns, numbers, blanks=True)
     if faults:
         raise TableError(path, faults)
     return columns
@@ -262,7 +259,7 @@ def render(table: Table, path: Path, columns: Columns) -> tuple[list[str], list[
         faults.append("columns of unequal length")
     if faults:
         raise TableError(path, faults)
-    faults = list(_faults(table, columns, 2))
+    faults = list(_faults(table, columns, range(2, 2 + len(columns[expected[0]])), blanks=False))
     if faults:
         raise TableError(path, faults)
     status = ["status"] if "status" in expected else []
@@ -271,7 +268,7 @@ def render(table: Table, path: Path, columns: Columns) -> tuple[list[str], list[
     header, cells = [], []
     for name in order:
         header.append(name)
-        cells.append(_to_text(known.get(name, Column(name)), columns[name]))
+        cells.append(_to_text(known.get(name) or Column(name), columns[name]))
         if name == "timestamp" and table.ist:
             header.append("datetime_ist")
             cells.append([datetime_ist(int(stamp)) for stamp in columns[name]])
@@ -282,56 +279,60 @@ def _expected(table: Table) -> list[str]:
     return [column.name for column in table.columns]
 
 
-def _faults(table: Table, columns: Columns, first_row: int) -> Iterable[str]:
+def _faults(table: Table, columns: Columns, numbers: Sequence[int], blanks: bool) -> Iterable[str]:
+    """Faults of the values; ``numbers`` are their rows in the file, ``blanks`` lets NaN pass in any column."""
+    declared = set(_expected(table))
+    numeric = [column for column in table.columns if column.kind in (NUMBER, INTEGER)]
+    numeric += [Column(name) for name in columns if name not in declared]
+    # All columns in one go: a minute's row costs as much as its numpy calls.
+    values = np.array([columns[column.name] for column in numeric], float)
+    low = np.array([-np.inf if column.low is None else column.low for column in numeric])[:, None]
+    high = np.array([np.inf if column.high is None else column.high for column in numeric])[:, None]
+    may_be_nan = np.array([blanks or column.empty for column in numeric])[:, None]
+    fine = np.isfinite(values) & (values >= low) & (values <= high) | np.isnan(values) & may_be_nan
+    for place, i in [] if fine.all() else np.argwhere(~fine).tolist():
+        yield f"row {numbers[i]}: {numeric[place].name} is {_amiss(numeric[place], float(values[place, i]))}"
     for column in table.columns:
-        values = columns[column.name]
-        if column.kind in (NUMBER, INTEGER):
-            yield from _number_faults(column, values, first_row)
-        elif column.kind == CHOICE:
-            wrong = [i for i, value in enumerate(values) if value not in column.choices]
-            for i in wrong:
-                yield f"row {first_row + i}: {column.name} is {values[i]!r}, must be one of {', '.join(column.choices)}"
-    if table.more:
-        declared = set(_expected(table))
-        for name, values in columns.items():
-            if name not in declared:
-                yield from _number_faults(Column(name), values, first_row)
-    if table.stamped and len(columns["timestamp"]) > 1:
-        for after in np.flatnonzero(np.diff(columns["timestamp"]) <= 0) + 1:
-            yield f"row {first_row + int(after)}: timestamp {columns['timestamp'][after]} does not follow the row before it"
+        if column.kind == CHOICE:
+            for number, value in zip(numbers, columns[column.name], strict=True):
+                if value not in column.choices:
+                    yield f"row {number}: {column.name} is {value!r}, must be one of {', '.join(column.choices)}"
+    if table.stamped and len(numbers) > 1:
+        for i in (np.flatnonzero(np.diff(columns["timestamp"]) <= 0) + 1).tolist():
+            yield f"row {numbers[i]}: timestamp {columns['timestamp'][i]} does not follow the row before it"
 
 
-def _number_faults(column: Column, values: np.ndarray, first_row: int) -> Iterable[str]:
-    numbers = np.asarray(values, float)
-    bad = ~np.isfinite(numbers) & ~(np.isnan(numbers) & column.empty)
-    for i in np.flatnonzero(bad):
-        yield f"row {first_row + int(i)}: {column.name} is {'empty' if np.isnan(numbers[i]) else 'not finite'}"
-    if column.low is not None:
-        for i in np.flatnonzero(numbers < column.low):
-            yield f"row {first_row + int(i)}: {column.name} is {numbers[i]:g}, below {column.low:g}"
-    if column.high is not None:
-        for i in np.flatnonzero(numbers > column.high):
-            yield f"row {first_row + int(i)}: {column.name} is {numbers[i]:g}, above {column.high:g}"
+def _amiss(column: Column, value: float) -> str:
+    if not np.isfinite(value):
+        return "empty" if np.isnan(value) else "not finite"
+    if column.low is not None and value < column.low:
+        return f"{value!r}, below {column.low:g}"
+    return f"{value!r}, above {column.high:g}"
 
 
-def _to_array(column: Column, cells: Sequence[str], first_row: int, faults: list[str]) -> np.ndarray:
+def _to_array(column: Column, cells: Sequence[str], numbers: Sequence[int], faults: list[str]) -> np.ndarray:
+    """Cells as values; those that are none are added to ``faults`` and become NaN."""
     if column.kind in (CHOICE, TEXT):
         return np.array(cells, dtype=object)
-    convert: Callable[[str], float] = int if column.kind == INTEGER else float
     try:
-        values = [convert(cell) if cell else np.nan for cell in cells]
-    except ValueError:
-        for i, cell in enumerate(cells):
-            try:
-                convert(cell) if cell else None
-            except ValueError:
-                faults.append(f"row {first_row + i}: {column.name} is {cell[:40]!r}, not a number")
-        return np.zeros(len(cells))
-    if column.kind == INTEGER:
-        empty = [i for i, cell in enumerate(cells) if not cell]
-        faults += [f"row {first_row + i}: {column.name} is empty" for i in empty]
-        return np.array(values if not empty else [0] * len(cells), dtype=np.int64)
-    return np.array(values, dtype=float)
+        if column.kind == INTEGER:
+            return np.array([int(cell) for cell in cells], np.int64)
+        values = np.array([float(cell) if cell else np.nan for cell in cells])
+    except (ValueError, OverflowError):
+        values = np.array([_number(column, cell) for cell in cells])
+    for i in np.flatnonzero(np.isnan(values)).tolist():
+        if cells[i]:
+            faults.append(f"row {numbers[i]}: {column.name} is {cells[i][:40]!r}, not a number")
+        elif not column.empty:
+            faults.append(f"row {numbers[i]}: {column.name} is empty")
+    return values
+
+
+def _number(column: Column, cell: str) -> float:
+    try:
+        return float(np.int64(int(cell))) if column.kind == INTEGER else float(cell)
+    except (ValueError, OverflowError):
+        return np.nan
 
 
 def _to_text(column: Column, values: np.ndarray) -> list[str]:
@@ -345,9 +346,7 @@ def _to_text(column: Column, values: np.ndarray) -> list[str]:
 
 
 def _trimmed(number: str) -> str:
-    if "." not in number:
-        return number
-    short = number.rstrip("0").rstrip(".")
+    short = number.rstrip("0").rstrip(".") if "." in number else number
     return "0" if short == "-0" else short
 
 
@@ -355,8 +354,30 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
 
 
-def _stamp(line: str) -> int:
-    return int(line[: line.index(",")])
+def _frozen(columns: Columns) -> Columns:
+    """What is kept in memory is handed to many: none may change it under the others."""
+    for values in columns.values():
+        values.flags.writeable = False
+    return columns
+
+
+def _place(path: Path, lines: Sequence[str], fresh: Sequence[str]) -> tuple[int, int]:
+    """Which of ``lines``, [from, to), have stamps from the first of ``fresh`` to its last. Looks from the end, where it is."""
+    first, last = _stamp(path, fresh[0]), _stamp(path, fresh[-1])
+    after = len(lines)
+    while after and _stamp(path, lines[after - 1]) > last:
+        after -= 1
+    stay = after
+    while stay and _stamp(path, lines[stay - 1]) >= first:
+        stay -= 1
+    return stay, after
+
+
+def _stamp(path: Path, line: str) -> int:
+    try:
+        return int(line[: line.index(",")])
+    except ValueError as error:
+        raise TableError(path, [f"{line[:40]!r} does not begin with a timestamp"]) from error
 
 
 def _load(path: Path) -> bytes:
@@ -368,7 +389,7 @@ def _load(path: Path) -> bytes:
 
 def _split(path: Path, data: bytes) -> tuple[list[str], list[str]]:
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # a spreadsheet may have put a byte-order mark in front
     except UnicodeDecodeError as error:
         raise TableError(path, [f"is not UTF-8 text ({error.reason} at byte {error.start})"]) from error
     lines = text.split("\n")
@@ -376,13 +397,32 @@ def _split(path: Path, data: bytes) -> tuple[list[str], list[str]]:
         raise TableError(path, [f"row {len(lines)} has no end: the file was cut short"])
     if len(lines) < 2:
         raise TableError(path, ["is empty: not even a header"])
-    return next(csv.reader(io.StringIO(lines[0]))), lines[1:-1]
+    return _cells(path, lines[:1], 1)[0], lines[1:-1]
+
+
+def _cells(path: Path, lines: Sequence[str], first_row: int) -> list[list[str]]:
+    """Each line's cells."""
+    with suppress(csv.Error):
+        rows = list(csv.reader(lines))
+        if len(rows) == len(lines):  # a quotation mark left open runs on into the lines below
+            return rows
+    faults = []
+    for number, line in enumerate(lines, first_row):
+        try:
+            list(csv.reader([line], strict=True))
+        except csv.Error as error:
+            faults.append(f"row {number}: cannot be split into cells ({error})")
+    raise TableError(path, faults)
 
 
 def _join(header: list[str], lines: Sequence[str]) -> bytes:
-    return ("\n".join([",".join(header), *lines]) + "\n").encode("utf-8")
+    return "\n".join([",".join(header), *lines, ""]).encode("utf-8")
 
 
-def _signature(path: Path) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_mtime_ns, stat.st_size
+def signature(path: Path) -> tuple[int, ...]:
+    """What changes whenever a file is replaced."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise TableError(path, [f"cannot be read ({error.strerror})"]) from error
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
