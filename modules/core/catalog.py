@@ -89,7 +89,19 @@ CONTEXT = (
 NEXT = tuple(_share(f"next_{regime.lower()}") for regime in REGIMES)
 WARNINGS = ("none", "move", "up", "down")
 WHALE = (_share("whale_alert_score"), Column("impact_type", CHOICE, choices=IMPACTS))
+SEEN = Column("timestamp", INTEGER, "Unix ms UTC, when it was seen; it counts from the minute after", low=0)
+TRANSFER = (
+    Column("txid", TEXT),
+    Column("value_btc", unit="BTC, all outputs", low=0, high=21_000_000, decimals=8),
+    Column("inputs", low=0, empty=True, decimals=0),
+    Column("outputs", unit="outputs that carry value", low=0, empty=True, decimals=0),
+    _share("largest_output_share", empty=True),
+    Column("fee_rate", unit="sat a virtual byte", low=0, empty=True, decimals=4),
+    Column("to_exchange", INTEGER, "1 where at least half of the value goes to known exchange addresses", low=0, high=1),
+    Column("from_exchange", INTEGER, "1 where at least half of the value comes from known exchange addresses", low=0, high=1),
+)
 SENTIMENT = (Column("trajectory", unit="-1..1", low=-1, high=1), _share("volatility"))
+POST = (Column("source", TEXT), Column("text", TEXT, "cleaned"))
 SPECIALIST = (_share("p_sell"), _share("p_buy"))
 INTERVAL = (Column("value", empty=True), Column("low", empty=True), Column("high", empty=True))
 FIGURES = (
@@ -278,6 +290,59 @@ _TABLES = (
         keep=LIVE,
         ist=True,
     ),
+    Table(
+        "historical_transactions",
+        "data/onchain/historical_transactions.csv",
+        (SEEN, *TRANSFER),
+        "source",
+        (M4A,),
+        stamped=False,
+        more=True,
+    ),
+    Table(
+        "live_transactions",
+        "data/onchain/live_transactions.csv",
+        (
+            SEEN,
+            *TRANSFER,
+            Column("mined", INTEGER, "Unix ms UTC, the time on its block", low=0),
+            Column("height", INTEGER, "its block; 0 where the source names none", low=0),
+            Column("gone", unit="Unix ms UTC from which it no longer counts: its block was orphaned", empty=True, decimals=0),
+            STATUS,
+        ),
+        M4A,
+        (M4A,),
+        keep=2 * LIVE,
+    ),
+    Table(
+        "chain_read",
+        "data/onchain/chain_read.csv",
+        (
+            Column("height", INTEGER, "block; 0 where the source knows none", low=0),
+            Column("hash", TEXT),
+            Column("read_to", INTEGER, "Unix ms UTC, close of the last candle at which it was the newest", low=0),
+        ),
+        M4A,
+        (M4A,),
+        stamped=False,
+    ),
+    Table(
+        "exchange_addresses",
+        "data/onchain/exchange_addresses.csv",
+        (Column("exchange_name", TEXT), Column("address", TEXT), Column("type", TEXT)),
+        "people",
+        (M4A,),
+        stamped=False,
+    ),
+    Table(
+        "labelled_transactions",
+        "data/onchain/labelled_transactions.csv",
+        (SEEN, *TRANSFER, Column("label", INTEGER, "1 what its source calls a whale", low=0, high=1)),
+        "source",
+        (M4A,),
+        stamped=False,
+    ),
+    Table("whale_stats", "performance/whale_stats.csv", FIGURES, M4A, ("people",), stamped=False),
     Table("whale_history", "processed/whale_history.csv", (TIMESTAMP, *WHALE), M4A, (M1, M2, M3, M5)),
     Table(
         "whale_alerts",
@@ -299,6 +364,108 @@ _TABLES = (
         keep=LIVE,
         ist=True,
         history="sentiment_history",
+    ),
+    Table("sentiment_stats", "performance/sentiment_stats.csv", FIGURES, M4B, ("people",), stamped=False),
+    Table(
+        "sentiment_confusion",
+        "performance/sentiment_confusion.csv",
+        (
+            Column("scope", TEXT),
+            Column("label", INTEGER, "given by the labeller", low=-1, high=1),
+            Column("predicted", INTEGER, "out of sample", low=-1, high=1),
+            Column("n", INTEGER, low=0),
+        ),
+        M4B,
+        ("people",),
+        stamped=False,
+    ),
+    Table(
+        "sentiment_calibration",
+        "performance/sentiment_calibration.csv",
+        (
+            Column("scope", TEXT),
+            _share("confidence"),
+            _share("accuracy"),
+            Column("n", INTEGER, "posts of this bin of confidence", low=1),
+        ),
+        M4B,
+        ("people",),
+        stamped=False,
+    ),
+    Table(
+        "news_history",
+        "data/news/historical_feeds.csv",
+        (
+            Column("timestamp", NUMBER, "Unix ms UTC, when it was seen; empty: unknown", low=0, decimals=0, empty=True),
+            Column("source", TEXT, "a part after / is a subset of the source"),
+            Column("text", TEXT),
+            Column("label", NUMBER, "-1, 0, 1; empty: none", low=-1, high=1, decimals=0, empty=True),
+            Column("labelled_by", TEXT, "human, author or model"),
+        ),
+        "source",
+        (M4B,),
+        stamped=False,
+    ),
+    Table(
+        "news_live",
+        "data/news/live_feeds.csv",
+        (Column("timestamp", INTEGER, "Unix ms UTC, when we saw it", low=0), *POST, STATUS),
+        M4B,
+        (M4B,),
+        keep=LIVE,
+        ist=True,
+    ),
+    Table(
+        "news_marks",
+        "data/news/feed_marks.csv",
+        (Column("feed", TEXT), Column("etag", TEXT), Column("modified", TEXT), Column("newest", TEXT)),
+        M4B,
+        (M4B,),
+        stamped=False,
+    ),
+    Table(
+        "post_scores",
+        "processed/live/post_scores.csv",
+        (
+            Column("timestamp", INTEGER, "Unix ms UTC, as in news_live", low=0),
+            Column("source", TEXT),
+            Column("key", TEXT, "hash of the folded text: the same for posts that say the same"),
+            *(_share(f"p_{name}", decimals=6) for name in ("negative", "neutral", "positive")),
+            STATUS,
+        ),
+        M4B,
+        (M4B,),
+        keep=LIVE,
+    ),
+    Table(
+        "sentiment_attention",
+        "processed/live/sentiment_attention.csv",
+        (
+            Column("timestamp", INTEGER, "Unix ms UTC, when we saw the post", low=0),
+            *POST,
+            Column("score", unit="-1..1", low=-1, high=1, decimals=6),
+            _share("attention", decimals=6),
+            Column("moved", unit="its part of the trajectory, -1..1", low=-1, high=1, decimals=6),
+        ),
+        M4B,
+        ("people",),
+        stamped=False,
+    ),
+    Table(
+        "sentiment_counts",
+        "processed/live/sentiment_counts.csv",
+        (
+            TIMESTAMP,
+            *(
+                Column(name, INTEGER, "posts", low=0)
+                for name in ("window", "read", "kept", "empty", "language", "spam", "duplicate", "stale", "unread")
+            ),
+            STATUS,
+        ),
+        M4B,
+        ("people",),
+        keep=LIVE,
+        ist=True,
     ),
     Table("fusion_stats", "performance/fusion_stats.csv", FIGURES, M5, ("people",), stamped=False),
     Table(
@@ -410,6 +577,12 @@ _ARTIFACTS = (
     Artifact("specialist_{k}_export", "models/specialist_{k}.txt", M3, (M3,)),
     Artifact("specialists_export", "models/specialists.json", M3, (M3,)),
     Artifact("version_{k}", "models/versions/specialist_{k}.txt", M3, (M3,)),
+    Artifact("sentiment_model", "models/sentiment_model.pkl", M4B, ("people",)),
+    Artifact("sentiment_encoder", "models/sentiment_encoder.onnx", M4B, (M4B,)),
+    Artifact("sentiment_tokenizer", "models/sentiment_tokenizer.json", M4B, (M4B,)),
+    Artifact("sentiment_export", "models/sentiment.json", M4B, (M4B,)),
+    Artifact("whale_model", "models/whale_model.pkl", M4A, ("people",)),
+    Artifact("whale_export", "models/whale.json", M4A, (M4A,)),
     Artifact("meta_fusion_model", "models/meta_fusion_model.pkl", M5, ("people",)),
     Artifact("meta_fusion_export", "models/meta_fusion.json", M5, (M5,)),
 )

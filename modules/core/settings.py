@@ -96,6 +96,24 @@ class Specialist:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Whale:
+    source: str = bounded(choices=("off", "mempool", "glassnode", "whale_alert", "file"))
+    mempool_url: str
+    glassnode_url: str
+    whale_alert_url: str
+    file: str
+    min_btc: float = bounded(0)
+    backfill_blocks: int = bounded(1, 144)
+    timeout_s: float = bounded(0.1, 60)
+    attempts: int = bounded(1, 10)
+    budget_s: float = bounded(0.1, 300)
+    detector: str = bounded(choices=("cblof", "iforest", "knn"))
+    samples: int = bounded(200, 1_000_000)
+    alert_share: float = bounded(0.001, 0.5)
+    half_life: float = bounded(1, 1_440)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fusion:
     rule: str = bounded(choices=("fused", "strict"))
     min_confidence: float = bounded(0, 1)
@@ -135,6 +153,27 @@ class Executor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sentiment:
+    feeds: list
+    x_query: str
+    x_url: str
+    file: str
+    encoder: str
+    window: int = bounded(15, 60)
+    half_life: float = bounded(1, 240)
+    max_age: int = bounded(1, 1_440)
+    folds: int = bounded(1, 10)
+    epochs: int = bounded(1, 50)
+    timeout_s: float = bounded(0.1, 60)
+    attempts: int = bounded(1, 10)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is any source of posts."""
+        return bool(self.feeds or self.x_query or self.file)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     data: Data
     exchange: Exchange
@@ -144,10 +183,12 @@ class Settings:
     warning: Warning
     learning: Learning
     specialist: Specialist
+    whale: Whale
     fusion: Fusion
     size: Size
     costs: Costs
     executor: Executor
+    sentiment: Sentiment
 
 
 _SECTIONS: dict[str, Any] = {part.name: part.type for part in fields(Settings)}
@@ -216,6 +257,9 @@ def _nearest(word: str, known: Any) -> str:
 
 
 def _fault(value: Any, kind: Any, rule: Any) -> str:
+    if kind is list:
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return "" if texts else 'must be a list of texts, such as ["one", "two"]'
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) or not isinstance(value, accepted):
         return f"must be {'a number' if kind is float else 'a whole number' if kind is int else 'text'}"
