@@ -288,7 +288,7 @@ def _faults(table: Table, columns: Columns, numbers: Sequence[int], blanks: bool
     values = np.array([columns[column.name] for column in numeric], float)
     low = np.array([-np.inf if column.low is None else column.low for column in numeric])[:, None]
     high = np.array([np.inf if column.high is None else column.high for column in numeric])[:, None]
-    may_be_nan = np.array([blanks or column.empty for column in numeric])[:, None]
+    may_be_nan = np.array([blanks or column.empty for column in numeric], bool)[:, None]
     fine = np.isfinite(values) & (values >= low) & (values <= high) | np.isnan(values) & may_be_nan
     for place, i in [] if fine.all() else np.argwhere(~fine).tolist():
         yield f"row {numbers[i]}: {numeric[place].name} is {_amiss(numeric[place], float(values[place, i]))}"
@@ -299,7 +299,7 @@ def _faults(table: Table, columns: Columns, numbers: Sequence[int], blanks: bool
                     yield f"row {number}: {column.name} is {value!r}, must be one of {', '.join(column.choices)}"
     if table.stamped and len(numbers) > 1:
         for i in (np.flatnonzero(np.diff(columns["timestamp"]) <= 0) + 1).tolist():
-            yield f"row {numbers[i]}: timestamp {columns['timestamp'][i]} does not follow the row before it"
+            yield f"row {numbers[i]}: timestamp {columns['timestamp'][i]:.0f} does not follow the row before it"
 
 
 def _amiss(column: Column, value: float) -> str:
