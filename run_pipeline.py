@@ -25,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
     mode.add_argument("--demo", action="store_true", help="train and replay on the simulated market, in a fresh folder")
     mode.add_argument("--check", action="store_true", help="check every file of the workspace against the catalog")
     parser.add_argument("--only", metavar="NAMES", default="", help="with --train: some modules, e.g. m2_regime,m3_specialist")
-    parser.add_argument("--minutes", type=int, metavar="N", help="with --replay: N more minutes")
+    parser.add_argument("--minutes", type=_count, metavar="N", help="with --replay: N more minutes")
     parser.add_argument("--from", dest="start", metavar="TIME", help="with --replay: not before this time (UTC)")
     parser.add_argument("--to", dest="end", metavar="TIME", help="with --replay: not after this time (UTC)")
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of all tables and models (default: this one)")
@@ -36,9 +36,20 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the mode that the flags name; the exit code."""
-    options = arguments().parse_args(argv)
+    parser = arguments()
+    options = parser.parse_args(argv)
+    if options.only and not options.train:
+        parser.error("--only goes with --train")
+    if not options.replay and (options.minutes or options.start or options.end):
+        parser.error("--minutes, --from and --to go with --replay")
 
     def work() -> int:
         from modules.core.module import Run
@@ -72,4 +83,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # so early that nothing is guarded yet
+        sys.exit(130)

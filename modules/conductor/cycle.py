@@ -24,33 +24,36 @@ ORDER = (m1, m2, m3, m4a, m4b, m5, m6)
 
 FELL_BACK = 3
 SETTLE_MS = 2_000
-"""How long after a candle's close the loop waits: the exchange needs a moment to publish it."""
+"""How long after a candle's close a cycle waits: the exchange needs a moment to publish it, and clocks differ."""
 
 
 def cycle(run: Run, timestamp: int) -> list[Outcome]:
-    """Run every room on one closed candle and log how each fared.
-
-    Raises
-    ------
-    NotTrainedError : there is no model yet
-    """
-    if not run.artifacts.names():
-        raise NotTrainedError(run.workspace.root)
+    """Run every room on one closed candle and log how each fared."""
     outcomes = [run_predictor(room, run, timestamp) for room in ORDER]
     told = ", ".join(f"{o.room} {o.milliseconds:.1f} ms{' FELL BACK' if o.fell_back else ''}" for o in outcomes)
     telemetry.log(run.workspace.root, f"candle {timestamp}: {told}")
     return outcomes
 
 
+def must_be_trained(run: Run) -> None:
+    """Raise before anything is written where there is no model yet."""
+    if not run.artifacts.names():
+        raise NotTrainedError(run.workspace.root)
+
+
 def live(run: Run, quiet: bool = False) -> int:
     """One cycle on the newest closed candle of the exchange; 0, or 3 where a room fell back."""
+    must_be_trained(run)
     run.source = run.source or ExchangeFeed(run.settings)
+    timestamp = _newest_closed()
     with run.workspace.held():
-        return _on_newest(run, quiet)
+        clock.sleep(max(0.0, _due(timestamp) - clock.now_ms()) / 1e3)
+        return _decide(run, timestamp, quiet)
 
 
 def loop(run: Run, quiet: bool = False) -> int:
     """A cycle after each candle's close until Ctrl-C or a TERM signal, which lets the cycle at work end first."""
+    must_be_trained(run)
     run.source = run.source or ExchangeFeed(run.settings)
     asked_to_stop = False
 
@@ -61,11 +64,15 @@ def loop(run: Run, quiet: bool = False) -> int:
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with run.workspace.held():
+            timestamp = _newest_closed()
             while not asked_to_stop:
-                _on_newest(run, quiet)
-                due = _newest_closed() + 2 * MINUTE_MS + SETTLE_MS
-                while not asked_to_stop and clock.now_ms() < due:
-                    clock.sleep(min(0.5, (due - clock.now_ms()) / 1e3))
+                wait_s = (_due(timestamp) - clock.now_ms()) / 1e3
+                if wait_s > 0:
+                    clock.sleep(min(0.5, wait_s))
+                    continue
+                _decide(run, timestamp, quiet)
+                # A cycle that ends in the next minute must not cost that minute its own.
+                timestamp = max(timestamp + MINUTE_MS, _newest_closed())
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -74,8 +81,7 @@ def loop(run: Run, quiet: bool = False) -> int:
     return 0
 
 
-def _on_newest(run: Run, quiet: bool) -> int:
-    timestamp = _newest_closed()
+def _decide(run: Run, timestamp: int, quiet: bool) -> int:
     outcomes = cycle(run, timestamp)
     fallen = [outcome for outcome in outcomes if outcome.fell_back]
     if not quiet:
@@ -89,6 +95,11 @@ def _on_newest(run: Run, quiet: bool) -> int:
 def _newest_closed() -> int:
     """The open time of the newest candle that has closed, Unix ms."""
     return clock.now_ms() // MINUTE_MS * MINUTE_MS - MINUTE_MS
+
+
+def _due(timestamp: int) -> int:
+    """When the candle that opened at ``timestamp`` may be asked for, Unix ms."""
+    return timestamp + MINUTE_MS + SETTLE_MS
 
 
 def median_ms(spans: list[float]) -> float:

@@ -26,6 +26,8 @@ def demo(folder: Path, config: Path | None, quiet: bool = False) -> int:
     ------
     PipelineError : the folder holds something that is no earlier demo
     """
+    if folder.exists() and not folder.is_dir():
+        raise PipelineError(f"{folder}: is no folder; give an empty one with --workspace DIR")
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise PipelineError(f"{folder}: is not empty and holds no earlier demo; give an empty folder with --workspace DIR")
     shutil.rmtree(folder, ignore_errors=True)

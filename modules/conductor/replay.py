@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from modules.conductor.cycle import cycle, median_ms
+from modules.conductor.cycle import cycle, median_ms, must_be_trained
 from modules.core import catalog
-from modules.core.errors import NotTrainedError, SettingsError
+from modules.core.errors import SettingsError
 from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist
 from modules.core.telemetry import Progress
@@ -18,13 +18,11 @@ from modules.m1_data_engine.candle_files import read_candles
 from modules.m1_data_engine.feeds import FileFeed
 
 
-def replay(
-    run: Run, minutes: int | None = None, start: int | None = None, end: int | None = None, quiet: bool = False
-) -> int:
+def replay(run: Run, minutes: int | None = None, start: int | None = None, end: int | None = None, quiet: bool = False) -> int:
     """Decide each minute of the candle file that comes after the newest one already decided.
 
     Warm-up candles come from the workspace's history where the file follows it without a gap, else from the file's own
-    beginning. Ctrl-C stops between two minutes' writes without harm: the next call goes on there.
+    beginning. Ctrl-C stops between two writes without harm: the next call goes on there.
 
     Parameters
     ----------
@@ -33,8 +31,7 @@ def replay(
     """
     if run.candles is None:
         raise SettingsError("--replay needs a candle file: --candles FILE")
-    if not run.artifacts.names():
-        raise NotTrainedError(run.workspace.root)
+    must_be_trained(run)
     with run.workspace.held(), Progress(quiet) as progress:
         candles, repairs = read_candles(run.candles, run.settings.data.max_gap_minutes)
         feed, stamps = _ahead(run, candles)
@@ -63,10 +60,11 @@ def stamp_of(text: str) -> int:
     ------
     SettingsError : it is neither
     """
-    if text.isdigit():
-        return int(text)
     try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+        if text.isdecimal():
+            return int(text)
+        time_of = datetime.fromisoformat(text)
+        return int((time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)).timestamp() * 1000)
     except ValueError as error:
         raise SettingsError(f"{text!r} is no time: write 2024-04-01 or 2024-04-01T12:30 (UTC), or Unix ms") from error
 
@@ -76,6 +74,8 @@ def _ahead(run: Run, candles: Columns) -> tuple[Columns, np.ndarray]:
     stamps = candles["timestamp"]
     decided = run.workspace.newest("final_signals")
     if decided is not None:
+        if run.workspace.newest("equity") != decided:
+            decided -= MINUTE_MS  # killed after the decision and before the executor's last write: once more
         stamps = stamps[stamps > decided]
         if len(stamps) and stamps[0] == decided + MINUTE_MS:
             return candles, stamps  # the live tables hold the warm-up
@@ -102,7 +102,10 @@ def _extras(run: Run) -> dict[str, Columns]:
 
 def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None:
     if not len(stamps):
-        print("nothing to do: every minute of the file is decided already (or too early for the warm-up)")
+        print(
+            "nothing to do: every minute of the file is decided already, too early for the warm-up,"
+            " or not between --from and --to"
+        )
         return
     final = run.workspace.archived("final_signals")
     here = final["timestamp"] >= stamps[0]

@@ -174,6 +174,11 @@ def guarded(work: Callable[[], int], verbose: bool = False) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; what was finished is on disk and nothing is half-written", file=sys.stderr)
         return 130
