@@ -10,18 +10,20 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402 - threads are pinned first
-from sklearn.metrics import roc_auc_score  # noqa: E402
+import numpy as np
+from sklearn.metrics import roc_auc_score
 
-from modules.core import boosting  # noqa: E402
-from modules.core.history import History, input_names, inputs  # noqa: E402
-from modules.core.labels import BUY, SELL  # noqa: E402
-from modules.core.module import Run  # noqa: E402
-from modules.core.settings import load_settings  # noqa: E402
-from modules.core.statistics import log_loss  # noqa: E402
-from modules.core.telemetry import Progress  # noqa: E402
-from modules.core.trees import Trees  # noqa: E402
-from modules.m1_data_engine import trainer  # noqa: E402
+from modules.core import boosting
+from modules.core.history import History, input_names, inputs
+from modules.core.labels import BUY, SELL
+from modules.core.module import Run
+from modules.core.settings import load_settings
+from modules.core.statistics import log_loss
+from modules.core.telemetry import Progress
+from modules.core.trees import Trees
+from modules.m1_data_engine import trainer
+from modules.m2_regime.model import atr_in_moves
+from modules.m2_regime.trainer import fit_warner
 
 
 def main() -> None:
@@ -46,11 +48,12 @@ def measure(history: History) -> str:
     rows = inputs(history.features, names)
     label, moved = history.first_side()
     gap = settings.labels.horizon + 1 + settings.learning.embargo
+    reach = atr_in_moves(history.features, settings)
     warning = np.full(len(history), np.nan)
     sides = np.full((len(history), 3), np.nan)
     for train_rows, test_rows in history.walk.split(history.training):
-        fitted = boosting.fit(rows[train_rows], moved[train_rows].astype(int), names, settings.learning, 2, gap)
-        warning[test_rows] = Trees(fitted.text).predict(rows[test_rows])[:, 0]
+        warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
+        warning[test_rows] = warner.probability(reach[test_rows], rows[test_rows])
         fitted = boosting.fit(rows[train_rows], label[train_rows], names, settings.learning, 3, gap)
         sides[test_rows] = Trees(fitted.text).predict(rows[test_rows])
     seen = ~np.isnan(warning)

@@ -33,6 +33,7 @@ def fit(
     gap: int,
     cut: int | None = None,
     start: Fitted | None = None,
+    margin: np.ndarray | None = None,
 ) -> Fitted:
     """A booster fitted on all rows, with as many rounds as early stopping found best on the newest of them.
 
@@ -42,6 +43,7 @@ def fit(
     gap : rows left out between the rows fitted on and those watched (purge and embargo)
     cut : number of the first row that is watched; default: the newest 15 %
     start : boosters to go on from, whose own watched rows begin no earlier than these
+    margin : (N,) log-odds that the trees are added to (binary only); a prediction must add them too
 
     Returns
     -------
@@ -49,12 +51,13 @@ def fit(
     """
     import lightgbm
 
-    wanted = parameters(learning, classes)
+    wanted = parameters(learning, classes, len(rows))
     cut = int(len(rows) * INNER_SHARE) if cut is None else cut
     inner = np.arange(max(1, cut - gap))
 
     def data(part: np.ndarray) -> Any:
-        return lightgbm.Dataset(rows[part], label[part], feature_name=names)
+        given = None if margin is None else margin[part]
+        return lightgbm.Dataset(rows[part], label[part], feature_name=names, init_score=given)
 
     watched = lightgbm.train(
         wanted,
@@ -70,14 +73,14 @@ def fit(
     return Fitted(watched, final)
 
 
-def parameters(learning: Learning, classes: int) -> dict[str, Any]:
+def parameters(learning: Learning, classes: int, rows: int) -> dict[str, Any]:
     """Small, strongly regularised trees: minute candles are nearly all noise."""
     return {
         "objective": "binary" if classes == 2 else "multiclass",
         **({} if classes == 2 else {"num_class": classes}),
-        "learning_rate": 0.05,
-        "num_leaves": 15,
-        "min_data_in_leaf": 200,
+        "learning_rate": 0.03,
+        "num_leaves": 7,
+        "min_data_in_leaf": min(1_000, max(20, rows // 100)),
         "feature_fraction": 0.5,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,

@@ -12,7 +12,7 @@ import numpy as np
 
 from modules.core.errors import ArtifactError
 
-_NORMAL, _FLOAT64 = 0, 1
+_NORMAL, _RAW, _FLOAT64 = 0, 1, 1
 _library: ctypes.CDLL | None = None
 
 
@@ -49,8 +49,8 @@ class Trees:
         self._call("BoosterGetNumFeature", self._handle, ctypes.byref(features))
         self.classes, self.features = classes.value, features.value
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities, (N, classes), (N, 1) for a binary model.
+    def predict(self, rows: np.ndarray, raw: bool = False) -> np.ndarray:
+        """Probabilities, (N, classes), (N, 1) for a binary model; with ``raw`` the trees' sums before the link.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Trees:
             ctypes.c_int32(rows.shape[0]),
             ctypes.c_int32(rows.shape[1]),
             ctypes.c_int(1),
-            ctypes.c_int(_NORMAL),
+            ctypes.c_int(_RAW if raw else _NORMAL),
             ctypes.c_int(0),
             ctypes.c_int(-1),
             b"num_threads=1",

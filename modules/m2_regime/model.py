@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from modules.core import evidence
-from modules.core.calibration import platt
+from modules.core.calibration import platt, sigmoid
 from modules.core.catalog import NEXT
 from modules.core.history import inputs
+from modules.core.labels import move_points
 from modules.core.settings import Regime, Settings
 from modules.core.tables import Columns
 from modules.core.trees import Trees
@@ -162,21 +163,47 @@ def warnings(probability: np.ndarray, threshold: np.ndarray, coming: np.ndarray,
 
 
 @dataclass(frozen=True)
-class Models:
-    """All that module 2 has learned.
+class Warner:
+    """The early warning's model: a logistic regression on the ATR, which alone is hard to beat, and trees on top of it.
 
     Parameters
     ----------
-    warning : trees that give (N, 1) raw probabilities of a move
-    inputs : names of their inputs that come from the features table, before the evidence
-    slope, intercept : their calibration (Platt)
+    weight, intercept : of the logistic regression over ln(ATR / distance of a move)
+    trees : what the other inputs add to its log-odds
+    slope, shift : calibration of the sum (Platt)
     """
 
-    regimes: RegimeModel
-    warning: Trees
-    inputs: list[str]
-    slope: float
+    weight: float
     intercept: float
+    trees: Trees
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def probability(self, atr_in_moves: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(N,) calibrated probability that a move comes within the horizon.
+
+        Parameters
+        ----------
+        atr_in_moves : (N,) ln(ATR / distance of a move)
+        rows : (N, F) inputs of the trees
+        """
+        odds = self.intercept + self.weight * atr_in_moves + self.trees.predict(rows, raw=True)[:, 0]
+        return platt(sigmoid(odds), self.slope, self.shift)
+
+
+def atr_in_moves(features: Columns, settings: Settings) -> np.ndarray:
+    """(N,) ln of the ATR over the distance that counts as a move."""
+    distance = move_points(features["close"], settings.labels.move_points, settings.labels.move_bps)
+    return np.log(np.maximum(features["atr"], 1e-9) / distance)
+
+
+@dataclass(frozen=True)
+class Models:
+    """All that module 2 has learned; ``inputs`` are the warner's from the features table, before the evidence."""
+
+    regimes: RegimeModel
+    warner: Warner
+    inputs: list[str]
 
 
 def answer(models: Models, axes: np.ndarray, features: Columns, said: Columns, settings: Settings) -> dict[str, Columns]:
@@ -192,7 +219,7 @@ def answer(models: Models, axes: np.ndarray, features: Columns, said: Columns, s
     state = models.regimes.filtered(axes, settings.regime.memory, len(stamps))
     coming = next_probabilities(state, models.regimes.ahead, said, settings.regime)
     rows = np.hstack([inputs(features, models.inputs), evidence.encode(said)])
-    probability = platt(models.warning.predict(rows)[:, 0], models.slope, models.intercept)
+    probability = models.warner.probability(atr_in_moves(features, settings), rows)
     threshold = warning_thresholds(stamps, features["atr_ratio"], settings)
     warning = warnings(probability, threshold, coming, settings.warning.direction_margin)
     likeliest = state.argmax(axis=1)

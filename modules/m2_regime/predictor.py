@@ -29,10 +29,10 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
 
 def models(run: Run) -> model.Models:
     """What the trainer exported, kept for as long as the manifest names the same files."""
-    regimes, slope, intercept = run.artifacts.once("regime_export", None, _load)
+    regimes, numbers = run.artifacts.once("regime_export", None, _load)
     names = run.artifacts.entry("warning_export")["features"]
     own = names[: len(names) - len(evidence.names())]
-    return model.Models(regimes, run.artifacts.once("warning_export", None, Trees), own, slope, intercept)
+    return model.Models(regimes, model.Warner(trees=run.artifacts.once("warning_export", None, Trees), **numbers), own)
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
@@ -45,11 +45,11 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     }
 
 
-def _load(data: bytes) -> tuple[model.RegimeModel, float, float]:
-    """The regime model, and slope and intercept of the warning's calibration, from their exported form."""
+def _load(data: bytes) -> tuple[model.RegimeModel, dict[str, float]]:
+    """The regime model, and the numbers of the warner beside its trees, from their exported form."""
     export = json.loads(data)
     arrays = {field.name: np.array(export[field.name]) for field in fields(model.RegimeModel)}
-    return model.RegimeModel(**arrays), export["warning_slope"], export["warning_intercept"]
+    return model.RegimeModel(**arrays), export["warner"]
 
 
 def _axes(features: Columns, timestamp: int, memory: int) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from hmmlearn.hmm import GaussianHMM
 from scipy.optimize import linear_sum_assignment
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 
@@ -47,15 +49,17 @@ def train(run: Run, progress: Progress) -> list[str]:
     progress.step("2 regime: walk-forward", settings.learning.folds)
     state = np.zeros((len(history), len(REGIMES)))
     coming = np.zeros_like(state)
-    warning = np.full(len(history), np.nan)
+    raw, warning = np.full(len(history), np.nan), np.full(len(history), np.nan)
+    reach = model.atr_in_moves(history.features, settings)
     seen = np.zeros(len(history), bool)
     for train_rows, test_rows in history.walk.split(history.training):
         regimes, _ = fit_regimes(axes[train_rows], settings)
         block = np.arange(test_rows[-1] + 1) if not seen.any() else test_rows
         _apply(regimes, axes, block, said, settings, state, coming)
-        trees = Trees(fit_warning(rows, moved, train_rows, names, settings))
-        slope, intercept = _calibration(warning, moved, seen)
-        warning[block] = calibration.platt(trees.predict(rows[block])[:, 0], slope, intercept)
+        warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
+        raw[block] = warner.probability(reach[block], rows[block])
+        slope, shift = _calibration(raw, moved, seen)
+        warning[block] = calibration.platt(raw[block], slope, shift)
         seen[test_rows] = True
         progress.advance()
     training = np.arange(history.training)
@@ -63,10 +67,10 @@ def train(run: Run, progress: Progress) -> list[str]:
     mixture = fit_mixture((axes[training] - regimes.centre) / regimes.scale, settings.regime.components, settings)
     tail = np.arange(history.training, len(history))
     _apply(regimes, axes, tail, said, settings, state, coming)
-    fitted_rows = training[known[training]]
-    booster = fit_warning(rows, moved, fitted_rows, names, settings)
-    slope, intercept = _calibration(warning, moved, seen & known)
-    warning[tail] = calibration.platt(Trees(booster).predict(rows[tail])[:, 0], slope, intercept)
+    warner, booster = fit_warner(reach, rows, moved, training[known[training]], names, settings)
+    slope, shift = _calibration(raw, moved, seen & known)
+    warner = replace(warner, slope=slope, shift=shift)
+    warning[tail] = warner.probability(reach[tail], rows[tail])
     progress.advance()
     progress.done()
 
@@ -76,7 +80,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     run.artifacts.save_pickle("gmm_model", mixture, span, list(model.AXES))
     run.artifacts.save_pickle("hmm_model", chain, span, list(model.AXES))
     run.artifacts.save("warning_export", booster, span, names)
-    run.artifacts.save_json("regime_export", _export(regimes, slope, intercept), span, list(model.AXES))
+    run.artifacts.save_json("regime_export", _export(regimes, warner), span, list(model.AXES))
     named = state.argmax(axis=1)
     columns = {
         "timestamp": history.timestamps,
@@ -168,15 +172,25 @@ def name_components(means: np.ndarray) -> np.ndarray:
     return regime_of
 
 
-def fit_warning(rows: np.ndarray, moved: np.ndarray, train_rows: np.ndarray, names: list[str], settings: Settings) -> bytes:
-    """LightGBM for "a move comes within the horizon", as its text."""
+def fit_warner(
+    reach: np.ndarray, rows: np.ndarray, moved: np.ndarray, train_rows: np.ndarray, names: list[str], settings: Settings
+) -> tuple[model.Warner, bytes]:
+    """The model of "a move comes within the horizon", not calibrated yet, and the text of its trees."""
     gap = settings.labels.horizon + 1 + settings.learning.embargo
-    return boosting.fit(rows[train_rows], moved[train_rows].astype(int), names, settings.learning, 2, gap).text
+    happened = moved[train_rows]
+    if happened.any() and not happened.all():
+        base = LogisticRegression(C=1e3).fit(reach[train_rows, None], happened)
+        weight, intercept = float(base.coef_[0, 0]), float(base.intercept_[0])
+    else:
+        weight, intercept = 0.0, float(calibration.log_odds(np.array([happened.mean()]))[0])
+    margin = intercept + weight * reach[train_rows]
+    fitted = boosting.fit(rows[train_rows], happened.astype(int), names, settings.learning, 2, gap, margin=margin)
+    return model.Warner(weight, intercept, Trees(fitted.text)), fitted.text
 
 
-def _calibration(warning: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
+def _calibration(raw: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
     """Platt's sigmoid from the out-of-fold rows seen so far; none before there are any."""
-    return calibration.fit_platt(warning[seen], moved[seen]) if seen.any() else (1.0, 0.0)
+    return calibration.fit_platt(raw[seen], moved[seen]) if seen.any() else (1.0, 0.0)
 
 
 def _apply(regimes, axes, block, said, settings, state, coming) -> None:  # type: ignore[no-untyped-def]
@@ -186,12 +200,11 @@ def _apply(regimes, axes, block, said, settings, state, coming) -> None:  # type
     coming[block] = model.next_probabilities(state[block], regimes.ahead, here, settings.regime)
 
 
-def _export(regimes: model.RegimeModel, slope: float, intercept: float) -> dict[str, object]:
+def _export(regimes: model.RegimeModel, warner: model.Warner) -> dict[str, object]:
     return {
         "axes": list(model.AXES),
         **{key: value.tolist() for key, value in vars(regimes).items()},
-        "warning_slope": slope,
-        "warning_intercept": intercept,
+        "warner": {key: value for key, value in vars(warner).items() if key != "trees"},
     }
 
 
