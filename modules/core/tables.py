@@ -55,9 +55,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too must not leave half a file behind
         with suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise PipelineError(f"{path}: cannot be written ({error.strerror}); the file that was there is untouched") from error
 
 
@@ -119,8 +121,8 @@ class Workspace:
         self._live.pop(name, None)
 
     def append(self, name: str, columns: Columns) -> None:
-        """Put rows at the end of a live table, or in the place of those from their first to their last stamp; with the
-        same content nothing is touched. The oldest rows beyond ``keep`` move to the archive.
+        """Put rows at the end of a live table; a row whose stamp is there already is replaced, and with the same
+        content nothing is touched. The oldest rows beyond ``keep`` move to the archive.
         """
         table, path = TABLES[name], self.path(name)
         header, fresh = render(table, path, columns)
@@ -131,10 +133,13 @@ class Workspace:
             # A retraining chose other features: rows under the old header go to the archive, the table starts anew.
             self._archive(table, live.header, live.lines)
             live = _Live(header, [], ())
-        stay, after = _place(path, live.lines, fresh)
-        if live.lines[stay:after] == fresh:
+        stay, first = len(live.lines), _stamp(path, fresh[0])
+        while stay and _stamp(path, live.lines[stay - 1]) >= first:
+            stay -= 1
+        tail = _merged(path, live.lines[stay:], fresh)
+        if live.lines[stay:] == tail:
             return
-        lines = live.lines[:stay] + fresh + live.lines[after:]
+        lines = live.lines[:stay] + tail
         # By whole SLACKs, so that rows appended together leave the same file as rows appended one by one.
         evicted = max(0, len(lines) - table.keep) // SLACK * SLACK
         if evicted:
@@ -142,10 +147,10 @@ class Workspace:
             lines = lines[evicted:]
         write_atomically(path, _join(header, lines))
         written = _Live(header, lines, signature(path))
-        if live.columns is not None and after == len(live.lines):
+        if live.columns is not None:
             kept = max(0, live.parsed - (len(live.lines) - stay))
-            new = parse(table, path, header, fresh, 2 + stay)
-            written.parsed = min(len(lines), kept + len(fresh))
+            new = parse(table, path, header, tail, 2 + stay)
+            written.parsed = min(len(lines), kept + len(tail))
             written.columns = _frozen(
                 {key: np.concatenate([live.columns[key][:kept], new[key]])[-len(lines) :] for key in new}
             )
@@ -209,8 +214,7 @@ class Workspace:
                 # A day on which the columns changed: one more file, named after its columns.
                 path = path.with_name(f"{day}_{zlib.crc32(','.join(header).encode()):08x}.csv")
             there = _split(path, _load(path))[1] if path.is_file() else []
-            stay, after = _place(path, there, fresh)
-            write_atomically(path, _join(header, there[:stay] + fresh + there[after:]))
+            write_atomically(path, _join(header, _merged(path, there, fresh)))
 
 
 def parse(table: Table, path: Path, header: list[str], lines: Sequence[str], first_row: int = 2) -> Columns:
@@ -361,16 +365,10 @@ def _frozen(columns: Columns) -> Columns:
     return columns
 
 
-def _place(path: Path, lines: Sequence[str], fresh: Sequence[str]) -> tuple[int, int]:
-    """Which of ``lines``, [from, to), have stamps from the first of ``fresh`` to its last. Looks from the end, where it is."""
-    first, last = _stamp(path, fresh[0]), _stamp(path, fresh[-1])
-    after = len(lines)
-    while after and _stamp(path, lines[after - 1]) > last:
-        after -= 1
-    stay = after
-    while stay and _stamp(path, lines[stay - 1]) >= first:
-        stay -= 1
-    return stay, after
+def _merged(path: Path, lines: Sequence[str], fresh: Sequence[str]) -> list[str]:
+    """Both in the order of their stamps; where both have one, the fresh line."""
+    by_stamp = {_stamp(path, line): line for line in [*lines, *fresh]}
+    return [by_stamp[stamp] for stamp in sorted(by_stamp)]
 
 
 def _stamp(path: Path, line: str) -> int:
