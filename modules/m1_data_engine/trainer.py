@@ -14,6 +14,7 @@ from modules.m1_data_engine import candle_files, context, model
 from modules.m1_data_engine.features import registry
 
 SAMPLE_ROWS = 16_000
+"""Training rows on which the features' rank correlations are taken."""
 
 
 def train(run: Run, progress: Progress) -> list[str]:
@@ -51,13 +52,13 @@ def train(run: Run, progress: Progress) -> list[str]:
     figures.add("all rows", "candles read", len(raw), len(raw))
     figures.add("all rows", "rows dropped: warm-up or more missing than allowed", len(raw) - len(rows), len(raw))
     run.workspace.write("data_stats", figures.columns())
-    ranking = np.argsort(-scores, kind="stable")
+    ranking = np.argsort(-scores["mutual_info"], kind="stable")
     run.workspace.write(
         "feature_ranking",
         {
             "feature": np.array([available[i].name for i in ranking], object),
             "family": np.array([available[i].family for i in ranking], object),
-            "mutual_info": scores[ranking],
+            **{name: values[ranking] for name, values in scores.items()},
             "rank": np.arange(1, len(ranking) + 1),
             "selected": np.isin(ranking, chosen).astype(int),
         },
@@ -102,23 +103,38 @@ def _store_candles(run: Run, progress: Progress) -> list[str]:
 
 def _select(
     run: Run, candles: Columns, raw: np.ndarray, training: np.ndarray, progress: Progress
-) -> tuple[np.ndarray, list[int]]:
-    """Each candidate's mutual information with the label on training rows, and the columns that are kept."""
-    from sklearn.feature_selection import mutual_info_classif
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    """What each candidate tells about the label on training rows, and the columns that are kept.
+
+    The label says two things: does a move come, and on which side first. By the chain rule the information on the label
+    is that on the first and, weighted by how often a move comes, that on the second; ranked together the first drowns
+    the second, so columns are taken from both rankings in turn.
+
+    The estimate is of binned values: those of neighbouring minutes are nearly equal, and an estimate by nearest
+    neighbours recognises the minute instead of telling about it.
+    """
+    from sklearn.metrics import mutual_info_score
 
     wanted = run.settings.labels
     distance = labels.move_points(candles["close"], wanted.move_points, wanted.move_bps)
-    label, _ = labels.first_side(candles["high"], candles["low"], candles["close"], distance, wanted.horizon)
+    label, moved = labels.first_side(candles["high"], candles["low"], candles["close"], distance, wanted.horizon)
     usable = training[labels.known(len(label), wanted.horizon)[training]]
-    # One row a horizon or so: neighbouring minutes share their label's future, so more of them cost time and tell nothing.
-    sample = usable[:: max(1, len(usable) // SAMPLE_ROWS)]
+    one_side = usable[label[usable] != labels.NEUTRAL]
+    questions = {
+        "mutual_info": (usable, label),
+        "move_info": (usable, moved),
+        "side_info": (one_side, label),
+    }
     progress.step("1 data engine: mutual information of each feature", raw.shape[1])
-    scores = np.empty(raw.shape[1])
+    scores = {name: np.zeros(raw.shape[1]) for name in questions}
     for i in range(raw.shape[1]):
-        scores[i] = mutual_info_classif(raw[sample, i : i + 1], label[sample], random_state=run.settings.learning.seed)[0]
+        for name, (rows, asked) in questions.items():
+            scores[name][i] = max(0.0, mutual_info_score(model.bins(raw[rows, i]), asked[rows])) if len(rows) else 0.0
         progress.advance()
     progress.done()
-    return scores, model.select(scores, raw[sample], run.settings.data.select, run.settings.data.max_correlation)
+    sample = raw[usable[:: max(1, len(usable) // SAMPLE_ROWS)]]
+    rankings = (scores["move_info"], scores["side_info"])
+    return scores, model.select(rankings, sample, run.settings.data.select, run.settings.data.max_correlation)
 
 
 def _write_chunks(
@@ -129,7 +145,9 @@ def _write_chunks(
 
     figures = Figures()
     stamps = candles["timestamp"]
-    run.artifacts.forget(catalog.M1)
+    # The regimes and the fusion learned from the old features and scalers: until they learn anew, nothing may decide.
+    for room in (catalog.M1, catalog.M2, catalog.M5):
+        run.artifacts.forget(room)
     k = 0
     while run.workspace.exists("chunk", k):
         run.workspace.path("chunk", k).unlink()
