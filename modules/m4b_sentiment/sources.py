@@ -1,0 +1,359 @@
+"""Where posts come from: RSS and Atom feeds, X's recent search, a CSV file. All of it is written by strangers.
+
+Sources: https://www.rssboard.org/rss-specification, RFC 4287 (Atom), RFC 9110 (conditional requests),
+https://docs.x.com/x-api/posts/search-recent-posts
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from modules.core import clock
+from modules.core.errors import SourceError
+from modules.core.retry import TryAgain, retried
+
+MAX_ANSWER_BYTES = 1 << 20
+MAX_FILE_BYTES = 200 << 20
+MAX_POSTS = 200
+"""Of one answer, the first that it lists; feeds list the newest first."""
+MAX_DEPTH = 100
+"""Of a feed's tags within tags; the parser's time grows with the square of it."""
+MAX_REDIRECTS = 3
+TOKEN = "X_BEARER_TOKEN"
+"""The environment variable that holds the bearer token for X. It is read when it is needed and kept nowhere."""
+
+_ENCODINGS = re.compile(r"utf-?8|utf-?16(le|be)?|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.I)
+_DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
+_CDATA = re.compile(r"<!\[CDATA\[.*?(\]\]>|\Z)", re.S)
+_TAG = re.compile(r"<(/?)[A-Za-z][^<>]*?(/?)>")
+_LONG_TAG = re.compile(r"<[^<>]{8000}")
+_ENTITY = re.compile(r"<!\s*(ENTITY|ELEMENT|ATTLIST|NOTATION)|<!\s*DOCTYPE[^>]{0,2000}\[", re.I)
+
+
+@dataclass(frozen=True)
+class Post:
+    """One post as its source gives it: the text is raw, the stamp (Unix ms) is the source's own claim, or None."""
+
+    source: str
+    text: str
+    published_ms: int | None = None
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a source was read, so that the next request asks for what is new only."""
+
+    etag: str = ""
+    modified: str = ""
+    newest: str = ""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How outside sources are asked: seconds to wait for an answer, tries, and how to wait between them."""
+
+    timeout_s: float = 5.0
+    attempts: int = 3
+    sleep: Callable[[float], object] = clock.sleep
+
+
+class RssSource:
+    """An RSS or Atom feed. A feed that says that nothing changed (HTTP 304) costs no parsing.
+
+    Entities are refused before any parser sees them, and the parser is given a stream of UTF-8 that we decoded: it
+    never opens a file or an address by itself.
+    """
+
+    def __init__(self, url: str, asking: Asking):
+        self.url, self.asking = url, asking
+        self.name = host_of(url)
+        self.id = url_id(url)
+
+    def posts(self, mark: Mark) -> tuple[list[Post], Mark]:
+        """What the feed lists, and the mark for the next time.
+
+        Raises
+        ------
+        SourceError
+        """
+        asked = {"If-None-Match": mark.etag, "If-Modified-Since": mark.modified}
+        headers = {name: value for name, value in asked.items() if value}
+
+        def once() -> tuple[list[Post], Mark]:
+            status, answered, body = _fetch(self.url, self.name, headers, {}, self.asking.timeout_s, MAX_REDIRECTS)
+            if status == 304:
+                return [], mark
+            said = Mark(_one_line(answered.get("ETag")), _one_line(answered.get("Last-Modified")))
+            return parse_feed(body, answered.get("Content-Type", ""), self.name), said
+
+        return retried(once, self.asking.attempts, sleep=self.asking.sleep)
+
+
+class XSource:
+    """X's recent search, API v2. Retweets are left out; their text is cut and stands in the original anyway."""
+
+    def __init__(self, query: str, base_url: str, asking: Asking):
+        self.query, self.url, self.asking = query, base_url.rstrip("/") + "/2/tweets/search/recent", asking
+        self.name = "x"
+        self.id = "x:" + url_id(query)
+
+    def posts(self, mark: Mark) -> tuple[list[Post], Mark]:
+        """Posts newer than the mark, and the next mark.
+
+        Raises
+        ------
+        SourceError : also where the environment holds no token; no message ever holds the token
+        """
+        token = os.environ.get(TOKEN, "").strip()
+        if not token:
+            raise SourceError(f"the environment variable {TOKEN} is not set: X is not asked")
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise SourceError(f"the environment variable {TOKEN} holds characters that no token has: X is not asked")
+        query = {"query": self.query, "max_results": "100", "tweet.fields": "created_at,lang"}
+        if mark.newest.isdecimal():
+            query["since_id"] = mark.newest
+
+        def once() -> tuple[list[Post], Mark]:
+            headers = {"Authorization": f"Bearer {token}"}
+            _, _, body = _fetch(self.url, host_of(self.url), headers, query, self.asking.timeout_s, 0)
+            return parse_search(body, mark)
+
+        return retried(once, self.asking.attempts, sleep=self.asking.sleep)
+
+
+def parse_feed(body: bytes, content_type: str, name: str) -> list[Post]:
+    """The posts of an RSS or Atom document, title by title, the feed's order kept.
+
+    Raises
+    ------
+    SourceError : it declares entities, or is no feed at all
+    """
+    text = _decoded(body, content_type).replace("\x00", "")
+    if _ENTITY.search(text):
+        raise SourceError(f"{name} sent a feed that declares entities: refused unread")
+    if _slow_to_parse(_CDATA.sub("", text)):
+        raise SourceError(f"{name} sent a feed with tags too deep, too long or left open: refused unread")
+    # Imported here: it costs 60 ms, and a cycle without feeds never needs it.
+    import feedparser
+
+    stream = io.BytesIO(_DECLARATION.sub("", text).encode("utf-8", "ignore"))
+    try:
+        # Neither cleaned nor completed by the parser: text.py does the one, and nobody follows the links.
+        headers = {"content-type": "application/xml; charset=utf-8"}
+        feed = feedparser.parse(stream, response_headers=headers, resolve_relative_uris=False, sanitize_html=False)
+        entries, version = feed.entries[:MAX_POSTS], feed.get("version", "")
+    except Exception as error:  # a parser of hostile text may fail in any way; the other sources go on
+        raise SourceError(f"{name} sent a feed that cannot be read ({type(error).__name__})") from None
+    if not entries and not version:
+        raise TryAgain(f"{name} answered with something that is no RSS or Atom feed")
+    posts = []
+    for entry in entries:
+        stamp = dict.get(entry, "published_parsed") or dict.get(entry, "updated_parsed")
+        posts.append(Post(name, str(entry.get("title", "")), _stamp(stamp)))
+    return posts
+
+
+def parse_search(body: bytes, mark: Mark) -> tuple[list[Post], Mark]:
+    """The posts of an answer of X's recent search, and the mark of the newest.
+
+    Raises
+    ------
+    TryAgain : it is not the JSON that X declares
+    """
+    try:
+        answer = json.loads(body)
+        rows = answer.get("data", [])
+        newest = str(answer["meta"].get("newest_id", mark.newest))
+        posts = [
+            Post("x", row["text"], _iso_ms(row.get("created_at")), str(row.get("lang", "")))
+            for row in rows[:MAX_POSTS]
+            if not row["text"].startswith("RT @")
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise TryAgain("X answered with something else than the JSON that it declares") from None
+    return posts, Mark(newest=newest if newest.isdecimal() else mark.newest)
+
+
+def read_file(path: Path) -> tuple[list[Post], int]:
+    """The posts of a CSV file with the columns timestamp (Unix ms), text and perhaps source, by time; and the number of
+    rows left out because they have no such stamp or no text. The stamp is when the post was seen.
+
+    Raises
+    ------
+    SourceError : the file cannot be read, is too large, or lacks a column
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SourceError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB; keep the newest rows only")
+        text = path.read_text(encoding="utf-8", errors="replace").replace("\x00", "")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    csv.field_size_limit(MAX_ANSWER_BYTES)
+    rows = csv.reader(io.StringIO(text))
+    posts, left_out = [], 0
+    try:
+        header = next(rows, [])
+        missing = [name for name in ("timestamp", "text") if name not in header]
+        if missing:
+            raise SourceError(f"{path}: lacks the column {' and '.join(missing)}; its first line must name them")
+        when, what = header.index("timestamp"), header.index("text")
+        who = header.index("source") if "source" in header else None
+        for row in rows:
+            stamp = _number_ms(row[when]) if len(row) == len(header) else None
+            if stamp is None or not row[what]:
+                left_out += 1
+            else:
+                posts.append(Post(row[who][:80] if who is not None else "file", row[what], stamp))
+    except csv.Error as error:
+        raise SourceError(f"{path}: is no CSV ({error} near row {rows.line_num})") from None
+    return sorted(posts, key=lambda post: post.published_ms or 0), left_out
+
+
+def host_of(url: str) -> str:
+    """Who is asked, as tables and messages name it: without the path, the credentials and the keys of an address."""
+    try:
+        return urlsplit(url).hostname or "the feed"
+    except ValueError:
+        return "the feed"
+
+
+def url_id(url: str) -> str:
+    """A short name of an address that tells nothing of what may be secret in it."""
+    import hashlib
+
+    return f"{host_of(url)[:60]}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def _fetch(
+    url: str, name: str, headers: dict[str, str], query: dict[str, str], timeout_s: float, redirects: int
+) -> tuple[int, Any, bytes]:
+    """One request: status, headers and body of a good answer, of bounded size and time."""
+    # Imported here: it costs 0.1 s, and a replay never asks anyone.
+    import requests
+    from urllib3.exceptions import HTTPError, TimeoutError
+
+    slow = TryAgain(f"{name} did not answer within {timeout_s:g} s")
+    session = requests.Session()
+    session.trust_env = False  # neither a .netrc nor a proxy variable adds credentials to a request
+    session.max_redirects = max(1, redirects)
+    try:
+        deadline = time.monotonic() + timeout_s
+        with session.get(
+            url,
+            params=query,
+            headers={"User-Agent": "adaptive-btc-trader", **headers},
+            timeout=timeout_s,
+            stream=True,
+            allow_redirects=redirects > 0,
+        ) as answer:
+            pieces, size = [], 0
+            # read1 returns what has arrived, so a server that sends a byte a second meets the deadline too.
+            while piece := answer.raw.read1(1 << 16, decode_content=True):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_ANSWER_BYTES:
+                    raise SourceError(f"{name} answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
+                if time.monotonic() > deadline:
+                    raise slow
+            status, answered = answer.status_code, answer.headers
+    except (requests.Timeout, TimeoutError):
+        raise slow from None
+    except requests.ConnectionError:
+        raise TryAgain(f"no connection to {name}") from None
+    except HTTPError:
+        raise TryAgain(f"{name} broke off in the middle of its answer") from None
+    except (requests.RequestException, ValueError):
+        raise SourceError(f"{name} cannot be asked: check its address in the section [sentiment]") from None
+    finally:
+        session.close()
+    if status == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
+        return status, answered, b""
+    if status != 200:
+        raise _refusal(name, status, answered)
+    return status, answered, b"".join(pieces)
+
+
+def _refusal(name: str, status: int, answered: Any) -> SourceError:
+    if status == 429:
+        return TryAgain(f"{name} got too many requests (HTTP 429)", _asked_wait(answered))
+    if status >= 500:
+        return TryAgain(f"{name} has trouble of its own (HTTP {status})")
+    return SourceError(f"{name} refused the request (HTTP {status})")
+
+
+def _asked_wait(answered: Any) -> float | None:
+    """Seconds that an answer asks us to wait: Retry-After, or X's own header, which names the time of the end."""
+    after, reset = answered.get("Retry-After", ""), answered.get("x-rate-limit-reset", "")
+    if after.isdecimal():
+        return float(after[:9])
+    return max(0.0, float(reset[:12]) - clock.now_ms() / 1e3) if reset.isdecimal() else None
+
+
+def _decoded(body: bytes, content_type: str) -> str:
+    """A document as text: by its byte-order mark, its own declaration, the header's charset, else UTF-8; only plain
+    text encodings are believed, and what does not decode is replaced."""
+    for start, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if body.startswith(start):
+            return body.decode(encoding, "replace")
+    declared = _DECLARED.match(body[:400])
+    charset = re.search(r"charset\s*=\s*[\"']?([\w.-]{1,40})", content_type, re.I)
+    for name in (declared.group(1).decode() if declared else "", charset.group(1) if charset else "", "utf-8"):
+        wide = name.lower().startswith("utf-16")
+        if _ENCODINGS.fullmatch(name) and wide == (b"\x00" in body[:4]):
+            return body.decode(name, "replace")
+    return body.decode("utf-8", "replace")
+
+
+def _slow_to_parse(text: str) -> bool:
+    """Whether a document has what makes the parser's time grow with the square of its length: endless tags, tags left
+    open, or too many open at once (a closing tag closes one, whatever its name)."""
+    if _LONG_TAG.search(text) or text.count("<") > text.count(">") + MAX_POSTS:
+        return True
+    depth = 0
+    for closing, alone in _TAG.findall(text):
+        depth = max(0, depth - 1) if closing else depth + (not alone)
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _one_line(value: Any) -> str:
+    text = str(value or "")
+    return text if text.isascii() and text.isprintable() and len(text) <= 200 else ""
+
+
+def _stamp(parsed: Any) -> int | None:
+    """A feed's broken-down UTC time in Unix ms; None where it is none."""
+    import calendar
+
+    try:
+        return int(calendar.timegm(parsed)) * 1_000
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _iso_ms(text: Any) -> int | None:
+    from datetime import UTC, datetime
+
+    try:
+        return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number_ms(text: str) -> int | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if 0 < number < 1e14 else None
