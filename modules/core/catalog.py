@@ -162,7 +162,9 @@ _TABLES = (
         (
             Column("feature", TEXT),
             Column("family", TEXT),
-            Column("mutual_info", unit="nats", low=0),
+            Column("mutual_info", unit="nats, with the label", low=0),
+            Column("move_info", unit="nats, with whether a move comes", low=0),
+            Column("side_info", unit="nats, with its side where one comes", low=0),
             Column("rank", INTEGER, low=1),
             Column("selected", INTEGER, "1 kept, 0 not", low=0, high=1),
         ),

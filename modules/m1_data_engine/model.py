@@ -96,26 +96,37 @@ def fill_missing(rows: np.ndarray, max_missing: float) -> np.ndarray:
     return (missing <= max_missing * rows.shape[1]) & ~empty
 
 
-def select(scores: np.ndarray, sample: np.ndarray, count: int, max_correlation: float) -> list[int]:
-    """The best columns by score, passing over any that says nearly the same as a better one.
+def bins(values: np.ndarray, count: int = 16) -> np.ndarray:
+    """(N,) the quantile bin of each value, 0 to at most ``count`` - 1."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="right")
+
+
+def select(rankings: Sequence[np.ndarray], sample: np.ndarray, count: int, max_correlation: float) -> list[int]:
+    """The best columns of several rankings in turn, passing over any that says nearly the same as one already taken.
 
     Parameters
     ----------
-    scores : (F,) mutual information with the label
+    rankings : of each, (F,) scores, higher is better
     sample : (N, F) training rows of the columns
     max_correlation : absolute rank correlation (Spearman) with a column already taken above which one is passed over
 
     Returns
     -------
-    at most ``count`` column numbers, best first; ties go to the earlier column
+    at most ``count`` column numbers in the order taken; ties go to the earlier column
     """
     ranks = sample.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
     ranks -= ranks.mean(axis=0)
     ranks /= np.linalg.norm(ranks, axis=0)
+    waiting = [list(np.argsort(-scores, kind="stable")) for scores in rankings]
     taken: list[int] = []
-    for column in np.argsort(-scores, kind="stable"):
-        if len(taken) < count and all(abs(ranks[:, column] @ ranks[:, other]) <= max_correlation for other in taken):
-            taken.append(int(column))
+    while len(taken) < count and any(waiting):
+        for ranking in waiting:
+            while ranking and len(taken) < count:
+                column = int(ranking.pop(0))
+                if all(abs(ranks[:, column] @ ranks[:, other]) <= max_correlation for other in taken):
+                    taken.append(column)
+                    break
     return taken
 
 
