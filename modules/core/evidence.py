@@ -20,7 +20,8 @@ def at(workspace: Workspace, timestamp: int) -> Columns:
         said.update(neutral(evidence, 1))
         if not workspace.exists(evidence.table):
             continue
-        rows = workspace.read(evidence.table, last=3)
+        newest = workspace.newest(evidence.table) or 0
+        rows = workspace.read(evidence.table, last=max(1, (newest - timestamp) // MINUTE_MS + 1))
         found = np.flatnonzero((rows["timestamp"] == timestamp) & (rows["status"] == OK))
         if len(found):
             said.update({key: rows[key][found[-1] :][:1] for key in evidence.neutral})

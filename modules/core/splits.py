@@ -21,7 +21,7 @@ class PurgedWalkForward:
     purge : rows dropped before each test block because their labels reach into it (the label horizon)
     embargo : rows dropped beside the purge, against what lingers in features
 
-    >>> [(len(train), test[0], test[-1]) for train, test in PurgedWalkForward(4, purge=2, embargo=1).split(20)]
+    >>> [(len(train), *test[[0, -1]].tolist()) for train, test in PurgedWalkForward(4, purge=2, embargo=1).split(20)]
     [(2, 5, 9), (7, 10, 14), (12, 15, 19)]
     """
 

@@ -22,7 +22,10 @@ def _load() -> ctypes.CDLL:
         spec = importlib.util.find_spec("lightgbm")
         if spec is None or not spec.submodule_search_locations:
             raise ArtifactError("lightgbm is not installed: pip install -r requirements.txt")
-        _library = ctypes.CDLL(str(Path(spec.submodule_search_locations[0]) / "lib" / "lib_lightgbm.so"))
+        try:
+            _library = ctypes.CDLL(str(Path(spec.submodule_search_locations[0]) / "lib" / "lib_lightgbm.so"))
+        except OSError as error:
+            raise ArtifactError(f"LightGBM's library cannot be loaded ({error}); it needs libgomp1") from error
         _library.LGBM_GetLastError.restype = ctypes.c_char_p
     return _library
 

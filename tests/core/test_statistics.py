@@ -1,0 +1,83 @@
+"""Intervals that hold what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modules.core.catalog import TABLES
+from modules.core.statistics import Figures, day_bootstrap, log_loss, share
+from modules.core.tables import Workspace
+from modules.core.words import DAY_MINUTES, MINUTE_MS
+
+DAYS, A_DAY = 40, 24
+
+
+def stamps(days=DAYS, a_day=A_DAY):
+    return np.arange(days * a_day) * (DAY_MINUTES // a_day) * MINUTE_MS
+
+
+def test_the_interval_covers_where_minutes_of_a_day_belong_together():
+    random = np.random.default_rng(3)
+    runs, truth, day_hits, row_hits = 300, 0.5, 0, 0
+    for run in range(runs):
+        day_rate = random.beta(3, 3, DAYS)
+        hits = random.random(DAYS * A_DAY) < np.repeat(day_rate, A_DAY)
+        mean, low, high = share(hits, stamps(), seed=run)
+        assert low <= mean <= high
+        day_hits += low <= truth <= high
+        row_error = 1.96 * np.sqrt(mean * (1 - mean) / len(hits))
+        row_hits += abs(mean - truth) <= row_error
+    assert 0.90 < day_hits / runs < 0.98
+    assert row_hits / runs < 0.75  # as if every minute were news of its own: far too sure
+
+
+def test_a_ratio_of_sums():
+    random = np.random.default_rng(1)
+    parts = random.gamma(2, size=(DAYS * A_DAY, 2)) * [3, 1]
+    low, high = day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 5)
+    assert low < parts[:, 0].sum() / parts[:, 1].sum() < high
+    assert high - low < 0.5
+    assert (low, high) == day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 5)
+    assert (low, high) != day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 6)
+
+
+def test_the_order_of_rows_does_not_matter():
+    hits = np.random.default_rng(2).random(DAYS * A_DAY) < 0.3
+    order = np.random.default_rng(4).permutation(len(hits))
+    assert share(hits, stamps(), 7) == pytest.approx(share(hits[order], stamps()[order], 7))
+
+
+def test_too_little_to_say():
+    assert np.isnan(share(np.zeros(0), np.zeros(0), 1)).all()
+    mean, low, high = share(np.array([1, 0]), np.array([0, MINUTE_MS]), 1)
+    assert mean == 0.5
+    assert np.isnan([low, high]).all()
+    nothing = np.zeros((2 * A_DAY, 2))
+    assert np.isnan(day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], nothing, stamps(2), 1)).all()
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.integers(0, 1)), min_size=1, max_size=20))
+def test_log_loss(rows):
+    p, label = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    wanted = -np.mean([np.log(x if y else 1 - x) for x, y in rows])
+    assert log_loss(np.stack([1 - p, p], 1), label) == pytest.approx(wanted)
+
+
+def test_log_loss_at_its_ends():
+    assert np.isnan(log_loss(np.zeros((0, 3)), np.zeros(0, int)))
+    assert 27 < log_loss(np.array([[1.0, 0.0]]), np.array([1])) < 28
+
+
+def test_figures_are_a_table(tmp_path):
+    figures = Figures()
+    figures.add("out of sample", "win_rate", 0.5, 12, 0.3, 0.7, 0.45, "always BUY")
+    figures.add("out of sample", "profit_factor", np.nan, 0)
+    workspace = Workspace(tmp_path)
+    workspace.write("fusion_stats", figures.columns())
+    back = workspace.read("fusion_stats")
+    assert [column.name for column in TABLES["fusion_stats"].columns] == list(back)
+    assert back["n"].tolist() == [12, 0]
+    assert np.isnan([back["value"][1], back["low"][1], back["baseline"][1]]).all()
+    workspace.write("reports", Figures().columns())
+    assert len(workspace.read("reports")["n"]) == 0
