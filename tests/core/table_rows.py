@@ -10,7 +10,23 @@ START = 1_711_929_600_000
 """2024-04-01 00:00 UTC."""
 
 ANY_TEXT = st.text(st.characters(), max_size=12) | st.sampled_from(
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", 'a "b", c', ",", '"', "a\r\nb", "\x00=1", "\ud800", "＝1"]
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        'a "b", c',
+        ",",
+        '"',
+        "a\r\nb",
+        "\x00=1",
+        "\ud800",
+        "＝1",
+    ]
 )
 MORE = ("rsi_14", "flow_5")
 
@@ -71,6 +87,7 @@ def part(columns, start, end):
 
 def same(left, right) -> bool:
     return list(left) == list(right) and all(
-        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name], equal_nan=left[name].dtype == float)
+        left[name].dtype == right[name].dtype
+        and np.array_equal(left[name], right[name], equal_nan=left[name].dtype == float)
         for name in left
     )

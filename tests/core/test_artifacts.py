@@ -76,7 +76,11 @@ def test_a_broken_manifest(artifacts, tmp_path, content):
     path = tmp_path / MANIFEST
     path.parent.mkdir()
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    for act in (lambda: artifacts.load("gmm_model"), artifacts.names, lambda: artifacts.save("gmm_model", b"", SPAN, [])):
+    for act in (
+        lambda: artifacts.load("gmm_model"),
+        artifacts.names,
+        lambda: artifacts.save("gmm_model", b"", SPAN, []),
+    ):
         with pytest.raises(ArtifactError, match=r"manifest\.json: is no manifest"):
             act()
 
@@ -106,7 +110,12 @@ def test_two_writers_in_turn_keep_each_others_entries(artifacts):
 
 
 def test_forget_drops_one_rooms_entries(artifacts):
-    for name, k in (("specialist_{k}", "A"), ("specialist_{k}_export", "A"), ("specialists_export", None), ("gmm_model", None)):
+    for name, k in (
+        ("specialist_{k}", "A"),
+        ("specialist_{k}_export", "A"),
+        ("specialists_export", None),
+        ("gmm_model", None),
+    ):
         artifacts.save(name, b"", SPAN, [], k)
     artifacts.forget("m3_specialist")
     assert other(artifacts).names() == ["gmm_model"]

@@ -35,7 +35,12 @@ def test_at_is_the_row_of_the_asked_minute_even_among_newer_ones(tmp_path):
     say(workspace)
     for i in (9, 8, 5, 0):
         said = evidence.at(workspace, START + i * MINUTE_MS)
-        wanted = {"whale_alert_score": i / 100, "impact_type": "sell_pressure", "trajectory": -i / 10, "volatility": 0.25}
+        wanted = {
+            "whale_alert_score": i / 100,
+            "impact_type": "sell_pressure",
+            "trajectory": -i / 10,
+            "volatility": 0.25,
+        }
         assert single(said) == wanted
 
 
@@ -69,7 +74,15 @@ def test_history_is_lagged_exactly(tmp_path):
     wanted = START + MINUTE_MS * np.arange(-1, 9)
     said = evidence.history(workspace, wanted, lag=1)
     assert said["whale_alert_score"].tolist() == [0.5, 0.5, 0.0, 0.1, 0.2, 0.5, 0.5, 0.9, 0.6, 0.5]
-    assert said["impact_type"].tolist() == ["none", "none", "none", "buy_pressure", *["none"] * 3, "sell_pressure", *["none"] * 2]
+    assert said["impact_type"].tolist() == [
+        "none",
+        "none",
+        "none",
+        "buy_pressure",
+        *["none"] * 3,
+        "sell_pressure",
+        *["none"] * 2,
+    ]
     assert said["trajectory"].tolist() == [0.0] * 10  # no sentiment history at all
     assert evidence.history(workspace, wanted, lag=0)["whale_alert_score"][1:4].tolist() == [0.0, 0.1, 0.2]
 

@@ -107,6 +107,7 @@ def test_the_live_path_imports_no_training_library(trained, tmp_path):
 
 # Calibration
 
+
 def test_platt_recovers_what_was_planted():
     random = np.random.default_rng(0)
     raw = random.uniform(0.05, 0.95, 20_000)

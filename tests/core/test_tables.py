@@ -204,7 +204,9 @@ def test_a_missing_table(tmp_path, name):
     assert Workspace(tmp_path).newest(name) is None
 
 
-@pytest.mark.parametrize("act", [lambda w: w.newest("current_regime"), lambda w: w.append("current_regime", plain(REGIMES, 1))])
+@pytest.mark.parametrize(
+    "act", [lambda w: w.newest("current_regime"), lambda w: w.append("current_regime", plain(REGIMES, 1))]
+)
 def test_a_line_without_a_stamp(tmp_path, act):
     workspace = Workspace(tmp_path)
     workspace.write("current_regime", plain(REGIMES, 1))
@@ -219,7 +221,10 @@ def test_nothing_wrong_is_written(tmp_path):
     good = plain(REGIMES, 3)
     workspace.write("current_regime", good)
     before = workspace.path("current_regime").read_bytes()
-    wrong = good | {"confidence": np.array([0.5, np.nan, 2.0]), "regime": np.array(["UP", "TREND_UP", "TREND_UP"], object)}
+    wrong = good | {
+        "confidence": np.array([0.5, np.nan, 2.0]),
+        "regime": np.array(["UP", "TREND_UP", "TREND_UP"], object),
+    }
     for act in (workspace.write, workspace.append):
         with pytest.raises(TableError) as caught:
             act("current_regime", wrong)

@@ -133,6 +133,7 @@ def test_a_failed_append_leaves_the_cache_as_the_disk(tmp_path, monkeypatch):
 
 # A live table and its archive
 
+
 def fill(root, rows, sizes):
     """Append rows in batches of these sizes, over and over."""
     workspace, at, turn = Workspace(root), 0, 0
