@@ -93,6 +93,8 @@ class Web:
         if self._session is None:
             self._session = requests.Session()
             self._session.trust_env = False  # no credentials out of a .netrc for whoever is asked
+            # Even with redirects off, requests reads a redirect's whole body, however large, to say where it points.
+            self._session.get_redirect_target = lambda _answer: None
         slow = TryAgain(f"{self.host} did not answer within {self.timeout_s:g} s")
         try:
             with self._session.get(
