@@ -116,6 +116,8 @@ def fresh_once(tmp_path_factory: pytest.TempPathFactory, market: Simulation) -> 
     desk = Desk(tmp_path_factory.mktemp("fresh"))
     desk.config.write_text(CONFIG)
     lay_out(desk.open(), market, TRAINING_MINUTES, desk.learn, desk.follow)
+    # As users begin: candles, and no history of the order book.
+    desk.open().workspace.path("depth_history").unlink()
     return desk
 
 

@@ -105,6 +105,7 @@ def run_predictor(predictor: Any, run: Run, timestamp: int) -> Outcome:
     """Run a room on one candle and write its rows; where it fails, write its fallback and go on."""
     room = predictor.__name__.split(".")[-2]
     started = time.perf_counter()
+    failed = ""
     try:
         rows = predictor.predict(run, timestamp)
         _append(run, rows)
@@ -113,11 +114,13 @@ def run_predictor(predictor: Any, run: Run, timestamp: int) -> Outcome:
     except Exception as error:  # law 7: whatever fails, the cycle goes on with the declared fallback
         expected = isinstance(error, PipelineError)
         why = " ".join(str(error if expected else f"{type(error).__name__}: {error}").split())
+        why = why.replace(f"{run.workspace.root}/", "")  # the same minute gives the same row wherever the workspace lies
         telemetry.log(run.workspace.root, f"{room} fell back at {timestamp}: {why}", None if expected else error)
-        rows = predictor.fallback(run, timestamp, f"fallback: {why}"[:300])
+        failed = f"fallback: {why}"[:300]
+        rows = predictor.fallback(run, timestamp, failed)
         _append(run, rows)
     status = next((str(columns["status"][-1]) for columns in rows.values() if "status" in columns), "fallback: no row")
-    return Outcome(room, status, (time.perf_counter() - started) * 1e3)
+    return Outcome(room, failed or status, (time.perf_counter() - started) * 1e3)
 
 
 def _append(run: Run, rows: dict[str, Columns]) -> None:

@@ -136,6 +136,9 @@ def fit_regimes(axes: np.ndarray, settings: Settings) -> tuple[model.RegimeModel
         min_covar=1e-3,
         means_prior=prototypes,
         means_weight=ANCHOR * len(newest) / states,
+        # One row of the prototype's own spread: a regime that the rows never visit keeps it, and stays invertible.
+        covars_prior=SPREAD * np.eye(dimensions),
+        covars_weight=dimensions + 1,
         random_state=settings.learning.seed,
         implementation="scaling",
     )
