@@ -26,7 +26,7 @@ def figures_of(
 
     Parameters
     ----------
-    scores : by name, (N,); must hold ``value alone``, the baseline
+    scores : by name, (N,); must hold ``value alone``, the baseline. The first is told apart from each other, paired
     alerts : by name, (N,) bool, the rows that the score calls an alert
     transfers : the N rows
     label : (N,) bool
@@ -39,11 +39,11 @@ def figures_of(
     for name, score in scores.items():
         value = area(label, score)
         figures.add(scope, f"{name}: ROC-AUC", value, count, *_interval(areas[name]), *_unless(name, simple, reference))
-    for name in scores:
-        if name != simple:
-            apart = areas[name] - areas[simple]
-            value = area(label, scores[name]) - reference
-            figures.add(scope, f"{name}: ROC-AUC above {simple}", value, count, *_interval(apart), 0.0, "no better")
+    first = next(iter(scores))
+    for name in list(scores)[1:]:
+        value = area(label, scores[first]) - area(label, scores[name])
+        apart = areas[first] - areas[name]
+        figures.add(scope, f"{first}: ROC-AUC above {name}", value, count, *_interval(apart), 0.0, "no better")
     shares: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
         ("precision", lambda alert: alert),
         ("recall", lambda alert: label),

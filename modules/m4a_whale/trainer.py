@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - without it the next line fails
 from sklearn.impute import IterativeImputer
-from sklearn.linear_model import LassoCV
+from sklearn.linear_model import ElasticNetCV
 from sklearn.model_selection import TimeSeriesSplit
 
 from modules.core.catalog import M4A
@@ -21,13 +21,14 @@ from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.words import MINUTE_MS
 from modules.m4a_whale import comparison, model
-from modules.m4a_whale.transactions import recorded
+from modules.m4a_whale.transactions import exchange_addresses, recorded
 
 MIN_TRANSFERS = 200
 """Transactions below which nothing is fitted: a quantile of fewer says little."""
 MIN_PUSHES = 200
 """Transactions to or from exchanges below which no feature is dropped."""
 MIN_FEATURES = 3
+L1_RATIO = 0.1
 CLUSTERS, LARGE_SHARE, LESS = 8, 0.7, 0.5
 """CBLOF's clusters, the share of the rows that the large ones hold, and the one tried where that cannot be had."""
 NEIGHBOURS, REFERENCE = 100, 5_000
@@ -80,7 +81,9 @@ def train(run: Run, progress: Progress) -> list[str]:
     figures = _figures(run, fitted, transfers, history, int(last) + MINUTE_MS)
     run.workspace.write("whale_stats", figures.columns())
     progress.done()
-    silent = "" if settings.whale.source != "off" else "; [whale] source is off, so live rows will be too"
+    silent = "; [whale] source is off, so live rows will be too" if settings.whale.source == "off" else ""
+    if settings.whale.source == "mempool" and not exchange_addresses(run.workspace):
+        silent = f"; {run.workspace.path('exchange_addresses')} names no exchange, so no live alert has a side"
     return [
         f"4A whale: {fitted.detector} on {len(learned['timestamp'])} transactions,"
         f" features {', '.join(fitted.features)};"
@@ -167,14 +170,16 @@ def push(transfers: Columns, candles: Columns, minutes: float) -> np.ndarray:
 
 
 def select(upward: np.ndarray, target: np.ndarray) -> list[int]:
-    """The columns to keep: those with a positive weight in an L1-penalised regression of ``target``, penalty by 5-fold
-    time-series cross-validation (Tibshirani 1996). All, where fewer than three have one: the target then says nothing.
+    """The columns to keep: those with a positive weight in an elastic net on ``target``, its penalty by 5-fold
+    time-series cross-validation (Zou & Hastie 2005; an L1 penalty alone keeps but one of features that say nearly the
+    same, and here it dropped the size). All, where fewer than three have one: the target then says nothing.
     """
     known = ~np.isnan(target)
     everything = list(range(upward.shape[1]))
     if known.sum() < MIN_PUSHES:
         return everything
-    fitted = LassoCV(positive=True, cv=TimeSeriesSplit(CV_FOLDS), alphas=50).fit(upward[known], target[known])
+    folds = TimeSeriesSplit(CV_FOLDS)
+    fitted = ElasticNetCV(l1_ratio=L1_RATIO, positive=True, cv=folds, alphas=50).fit(upward[known], target[known])
     kept = [i for i in everything if fitted.coef_[i] > 1e-9]
     return kept if len(kept) >= MIN_FEATURES else everything
 

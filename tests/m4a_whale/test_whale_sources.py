@@ -539,7 +539,7 @@ def test_a_bad_line_is_bounded_in_time(tmp_path, waits, habit):
     thread.start()
     started = time.perf_counter()
     run = run_in(tmp_path, source="mempool", mempool_url=f"http://127.0.0.1:{port}", timeout_s=0.2)
-    with pytest.raises(SourceError, match="did not answer within|broke off|no connection"):
+    with pytest.raises(SourceError, match=r"did not answer within|broke off|no connection"):
         poll(run, 0)
     assert time.perf_counter() - started < 3
     over.set()
