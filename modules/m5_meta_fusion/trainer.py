@@ -12,14 +12,15 @@ from modules.core.history import History
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
 from modules.core.splits import OUT_OF_SAMPLE
-from modules.core.statistics import Figures, day_bootstrap, share
+from modules.core.statistics import Figures, log_loss, mean, share
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.words import BUY, NEUTRAL, SELL
 from modules.m5_meta_fusion import model
 
-RIDGE = 1_000.0
-"""Strength of both penalties, in rows: a thousand rows of evidence against every weight."""
+PENALTIES = (1e3, 1e4, 1e5, 1e6)
+"""Strengths of both penalties that are tried, in rows of evidence against every weight, beside "no weights at all".
+Neighbouring minutes share their future, so the rows are worth far fewer than they are many."""
 
 
 def train(run: Run, progress: Progress) -> list[str]:
@@ -39,11 +40,11 @@ def train(run: Run, progress: Progress) -> list[str]:
     centre, scale = rows[fitting].mean(axis=0), rows[fitting].std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
     standard = (rows - centre) / scale
-    sides, fitted = {}, {}
+    sides = {}
     for name in model.SIDES:
         gain = outcome[name] * signals["close"] / signals["atr"]
         won = outcome[name] > settings.costs.round_trip
-        sides[name], fitted[name] = _fit_side(standard, gain, won, fitting, calibrating)
+        sides[name] = _fit_side(standard, gain, won, fitting, calibrating)
     fusion = model.FusionModel(centre, scale, sides)
     progress.done()
 
@@ -51,7 +52,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     run.artifacts.forget(M5)
     span = (int(signals["timestamp"][fitting[0]]), int(signals["timestamp"][calibrating[-1]]))
     names = model.input_names()
-    run.artifacts.save_pickle("meta_fusion_model", fitted, span, names)
+    run.artifacts.save_pickle("meta_fusion_model", fusion, span, names)
     run.artifacts.save_json("meta_fusion_export", _export(fusion), span, names)
     tail = np.flatnonzero(usable & (fold == OUT_OF_SAMPLE))
     figures = _figures(fusion, {k: v[tail] for k, v in signals.items()}, {k: v[tail] for k, v in outcome.items()}, settings)
@@ -92,20 +93,33 @@ def gather(run: Run, history: History) -> tuple[Columns, np.ndarray, dict[str, n
 
 
 def _fit_side(
-    standard: np.ndarray, gain: np.ndarray, won: np.ndarray, fitting: np.ndarray, calibrating: np.ndarray
-) -> tuple[model.Side, dict[str, object]]:
-    ridge = Ridge(alpha=RIDGE).fit(standard[fitting], gain[fitting])
+    standard: np.ndarray, gain: np.ndarray, won: np.ndarray, fitting: np.ndarray, newest: np.ndarray
+) -> model.Side:
+    """Fit on the older blocks; the newest one chooses the penalties and calibrates."""
+    gain_weights, gain_intercept = np.zeros(standard.shape[1]), float(gain[fitting].mean())
+    best = float(((gain[newest] - gain_intercept) ** 2).mean())
+    for penalty in PENALTIES:
+        ridge = Ridge(alpha=penalty).fit(standard[fitting], gain[fitting])
+        error = float(((gain[newest] - ridge.predict(standard[newest])) ** 2).mean())
+        if error < best:
+            best, gain_weights, gain_intercept = error, ridge.coef_, float(ridge.intercept_)
+
+    share = np.clip(won[fitting].mean(), 1e-4, 1 - 1e-4)
+    weights, intercept = np.zeros(standard.shape[1]), float(calibration.log_odds(np.array([share]))[0])
+    best = _log_loss(np.full(len(newest), share), won[newest])
     if won[fitting].any() and not won[fitting].all():
-        logistic = LogisticRegression(C=1 / RIDGE, max_iter=500).fit(standard[fitting], won[fitting])
-        weights, intercept = logistic.coef_[0], float(logistic.intercept_[0])
-    else:
-        # No trade of this side ever paid its costs (or each one did): nothing to learn but that.
-        logistic, weights = None, np.zeros(standard.shape[1])
-        intercept = float(calibration.log_odds(np.array([won[fitting].mean()]))[0])
-    raw = calibration.sigmoid(standard[calibrating] @ weights + intercept)
-    slope, shift = calibration.fit_platt(raw, won[calibrating])
-    side = model.Side(weights, intercept, slope, shift, ridge.coef_, float(ridge.intercept_))
-    return side, {"logistic": logistic, "ridge": ridge, "slope": slope, "shift": shift}
+        for penalty in PENALTIES:
+            logistic = LogisticRegression(C=1 / penalty, max_iter=500).fit(standard[fitting], won[fitting])
+            loss = _log_loss(logistic.predict_proba(standard[newest])[:, 1], won[newest])
+            if loss < best:
+                best, weights, intercept = loss, logistic.coef_[0], float(logistic.intercept_[0])
+    raw = calibration.sigmoid(standard[newest] @ weights + intercept)
+    slope, shift = calibration.fit_platt(raw, won[newest]) if weights.any() else (1.0, 0.0)
+    return model.Side(weights, intercept, slope, shift, gain_weights, gain_intercept)
+
+
+def _log_loss(probability: np.ndarray, happened: np.ndarray) -> float:
+    return log_loss(np.stack([1 - probability, probability], 1), happened.astype(int))
 
 
 def _export(fusion: model.FusionModel) -> dict[str, object]:
@@ -141,13 +155,13 @@ def _figures(
         value, low, high = share(net[called] > 0, stamps[called], seed)
         every = float((net > 0).mean())
         figures.add(scope, f"{rule}: win rate after costs", value, int(called.sum()), low, high, every, "a trade each minute")
-        value, low, high = share(1e4 * net[called], stamps[called], seed)
+        value, low, high = mean(1e4 * net[called], stamps[called], seed)
         every = 1e4 * float(net.mean())
         figures.add(scope, f"{rule}: mean net bps a signal", value, int(called.sum()), low, high, every, "a trade each minute")
         gains, losses = net[called & (net > 0)].sum(), -net[called & (net < 0)].sum()
         figures.add(scope, f"{rule}: profit factor", gains / losses if losses > 0 else np.nan, int(called.sum()))
         if rule == "fused":
-            value, low, high = share(1e4 * net[paying], stamps[paying], seed)
+            value, low, high = mean(1e4 * net[paying], stamps[paying], seed)
             promised = float(decisions.expected_bps[paying].mean()) if paying.any() else np.nan
             figures.add(scope, "minutes that pass the expected-value rule: mean net bps", value, int(paying.sum()), low, high,
                         promised, "what the rule expected")
@@ -158,8 +172,8 @@ def _figures(
         won = outcome[name] > cost
         brier = ((side.probability(standard) - won) ** 2)
         base = float(won.mean() * (1 - won.mean()))
-        low, high = day_bootstrap(lambda s: s[:, 0] / s[:, 1], np.stack([brier, np.ones(len(brier))], 1), stamps, seed)
-        figures.add(scope, f"{name}: Brier score of winning after costs", float(brier.mean()), len(won), low, high, base,
+        value, low, high = mean(brier, stamps, seed)
+        figures.add(scope, f"{name}: Brier score of winning after costs", value, len(won), low, high, base,
                     "the tail's base rate")
     return figures
 

@@ -1,0 +1,138 @@
+"""Laws 1 and 2 over every module's table: the future never changes a row, and live rows are the rows of the batch."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from modules.core.errors import PipelineError
+from modules.core.labels import barrier_outcome
+from modules.core.module import Run
+from modules.core.tables import Columns
+from modules.evaluation.batch import live_tables
+from modules.m1_data_engine import context
+from modules.m1_data_engine.features.market import Market
+from modules.m1_data_engine.simulated_market import Simulation
+from modules.m6_executor.model import Account, Candle, Decision, step
+from tests.conftest import FOLLOWING_MINUTES, TRAINING_MINUTES, Desk
+
+CUTS = (2_300, 2_611, 2_700)
+SPAN = 2_800
+
+
+def same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two columns hold the same; NaN equals NaN, numbers by their bits."""
+    if one.dtype == object:
+        return one == other
+    return (one == other) | (np.isnan(one.astype(float)) & np.isnan(other.astype(float)))
+
+
+def with_trades(run: Run, candles: Columns, extras: dict[str, Columns]) -> dict[str, Columns]:
+    """Every live table, and the account that follows from the decisions."""
+    tables = live_tables(run, candles, extras)
+    final, regime = tables["final_signals"], tables["current_regime"]["regime"]
+    account, rows = Account(run.settings.executor.capital), []
+    first = len(candles["timestamp"]) - len(final["timestamp"])
+    for i in range(len(final["timestamp"])):
+        prices = (float(candles[name][first + i]) for name in ("open", "high", "low", "close"))
+        said = (float(final[name][i]) for name in ("SL", "TP", "size", "confidence"))
+        stamp = int(final["timestamp"][i])
+        decision = Decision(stamp, str(final["signal"][i]), *said, str(final["reason"][i]), str(regime[i]))
+        account = step(account, Candle(stamp, *prices), decision, run.settings.costs, run.settings.labels.horizon).account
+        rows.append(account.equity(float(candles["close"][first + i])))
+    return tables | {"equity": {"timestamp": final["timestamp"], "equity": np.array(rows)}}
+
+
+def faults(compute: Callable[[Columns, dict[str, Columns]], dict[str, Columns]], market: Simulation) -> Iterator[str]:
+    """Columns of which a row before a cut changes when the candles and depth from the cut on are cut off or replaced."""
+
+    def part(rows: Columns, start: int, stop: int) -> Columns:
+        return {name: values[start:stop].copy() for name, values in rows.items()}
+
+    start = TRAINING_MINUTES + FOLLOWING_MINUTES - SPAN
+    candles, depth = (part(rows, start, start + SPAN) for rows in (market.candles, market.depth))
+    full = compute(candles, {"depth": depth})
+    for cut in CUTS:
+        stamp = candles["timestamp"][cut]
+        past = part(candles, 0, cut), {"depth": part(depth, 0, cut)}
+        changed = {name: values.copy() for name, values in candles.items()}
+        for name in ("open", "high", "low", "close"):
+            changed[name][cut:] *= 1.5
+        changed["volume"][cut:] *= 3.0
+        for what, rows in (("cut off", past), ("changed", (changed, {"depth": depth}))):
+            for table, columns in compute(*rows).items():
+                for name, values in columns.items():
+                    before = columns["timestamp"] < stamp
+                    equal = same(values[before], full[table][name][: before.sum()])
+                    if not equal.all():
+                        yield f"{table}.{name}: row {int(np.argmin(equal))} changes when the future from {cut} is {what}"
+
+
+@pytest.fixture
+def run(trained_once: Desk) -> Run:
+    return trained_once.open()
+
+
+def test_no_table_of_any_module_knows_the_future(run: Run, market: Simulation) -> None:
+    assert list(faults(lambda candles, extras: with_trades(run, candles, extras), market)) == []
+
+
+def test_the_same_check_finds_a_feature_that_cheats(run: Run, market: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = context.context
+
+    def centred(candles: Market) -> dict[str, np.ndarray]:
+        columns = honest(candles)
+        ahead = np.concatenate((candles["close"][5:], np.repeat(candles["close"][-1:], 5)))
+        return columns | {"trend": columns["trend"] + np.sign(ahead - candles["close"])}
+
+    monkeypatch.setattr(context, "context", centred)
+    found = list(faults(lambda candles, extras: with_trades(run, candles, extras), market))
+    assert any(fault.startswith("live_features.trend") for fault in found)
+    assert any(fault.startswith("final_signals") for fault in found)
+
+
+def test_500_replayed_minutes_are_the_rows_of_the_batch(trained: Desk, market: Simulation) -> None:
+    done = trained.replay("--minutes", 500)
+    assert done.returncode == 0, done.stderr
+    run = trained.open()
+    tables = live_tables(run, market.candles, {"depth": market.depth})
+    for name, batch in tables.items():
+        live = run.workspace.archived(name)
+        served = live["timestamp"] >= market.candles["timestamp"][TRAINING_MINUTES]
+        assert served.sum() == 500
+        at = np.searchsorted(batch["timestamp"], live["timestamp"][served])
+        for column, values in live.items():
+            if values.dtype == object:
+                assert list(values[served]) == list(batch[column][at]), f"{name}.{column}"
+            else:
+                # Tables keep ten decimals; the decision's own figures fewer, as the catalog says.
+                tolerance = 1e-9 if name == "live_features" else 1e-6 if name != "final_signals" else 1e-3
+                np.testing.assert_allclose(values[served], batch[column][at], atol=tolerance, err_msg=f"{name}.{column}")
+
+
+def test_too_few_candles_are_refused(run: Run, market: Simulation) -> None:
+    few = {name: values[:500] for name, values in market.candles.items()}
+    with pytest.raises(PipelineError, match="too few"):
+        live_tables(run, few)
+
+
+def test_the_label_of_the_fusion_is_the_trade_of_the_executor(run: Run, market: Simulation) -> None:
+    """One decision at a time through the executor's engine earns what ``barrier_outcome`` says, before costs."""
+    span = {name: values[-400:] for name, values in market.candles.items()}
+    atr = context.context(Market(market.candles))["atr"][-400:]
+    fusion, horizon = run.settings.fusion, run.settings.labels.horizon
+    free = type(run.settings.costs)(fee=0.0, slippage=0.0)
+    for side, sign in (("BUY", 1), ("SELL", -1)):
+        expected = barrier_outcome(span, atr, sign, fusion.stop_atr, fusion.target_atr, horizon)
+        for at in range(0, 380, 37):
+            stop = span["close"][at] - sign * fusion.stop_atr * atr[at]
+            target = span["close"][at] + sign * fusion.target_atr * atr[at]
+            account, trade = Account(10_000.0), None
+            for i in range(at, 400):
+                stamp = int(span["timestamp"][i])
+                candle = Candle(stamp, *(float(span[name][i]) for name in ("open", "high", "low", "close")))
+                decision = Decision(stamp, side, stop, target, 0.5, 1.0, "", "") if i == at else None
+                done = step(account, candle, decision, free, horizon)
+                account, trade = done.account, done.trade or trade
+            assert trade is not None
+            assert sign * (trade.exit / trade.entry - 1) == pytest.approx(expected[at], abs=1e-12)
