@@ -38,7 +38,10 @@ slippage = 0.0
 """
 """Small enough to train in seconds; costs and thresholds so low that the replay trades."""
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+SYNCED = {**os.environ, **THREADS, "PYTHONPATH": str(REPOSITORY)}
+UNSYNCED = {**SYNCED, "PYTHONPATH": f"{Path(__file__).parent / 'conductor' / 'unsynced'}{os.pathsep}{REPOSITORY}"}
+"""The environment of a process; in the second nothing waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,12 @@ class Desk:
 
     def call(self, *flags: object, **more) -> subprocess.CompletedProcess:
         """The front door, run to its end as a user runs it."""
-        return subprocess.run(self.door(*flags), capture_output=True, text=True, env=ENVIRONMENT, timeout=300, **more)
+        return subprocess.run(self.door(*flags), capture_output=True, text=True, env=UNSYNCED, timeout=300, **more)
 
     def room(self, name: str, *flags: str) -> subprocess.CompletedProcess:
         """``python -m modules.<name>`` on this workspace."""
         command = [sys.executable, "-m", f"modules.{name}", "--workspace", self.workspace, "--config", self.config, *flags]
-        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=REPOSITORY, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, env=UNSYNCED, cwd=REPOSITORY, timeout=300)
 
     def replay(self, *flags: object) -> subprocess.CompletedProcess:
         return self.call("--replay", "--candles", self.follow, *flags)

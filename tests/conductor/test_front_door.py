@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import ENVIRONMENT, REPOSITORY
+from conftest import REPOSITORY, UNSYNCED
 
 MODES = ("--train", "--replay", "--loop", "--demo", "--check")
 
@@ -29,7 +29,7 @@ def one_error(done) -> str:
 
 def test_help_names_every_flag_and_exit_code():
     command = [sys.executable, str(REPOSITORY / "run_pipeline.py"), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**ENVIRONMENT, "COLUMNS": "80"}, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, env={**UNSYNCED, "COLUMNS": "80"}, check=True)
     others = ("--only", "--minutes", "--from", "--to", "--workspace", "--config", "--candles", "--quiet", "--verbose")
     for flag in (*MODES, *others):
         assert f"\n  {flag} " in done.stdout
@@ -178,7 +178,7 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     for folder in (tmp_path, tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "below"):
         command = [sys.executable, str(REPOSITORY / "run_pipeline.py"), "--demo", "--workspace", str(folder)]
-        one_error(subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False))
+        one_error(subprocess.run(command, capture_output=True, text=True, env=UNSYNCED, check=False))
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -187,7 +187,7 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
 
 def interrupted(desk, flags, wait_for: str, seconds: float) -> None:
     """Ctrl-C some seconds after the command said ``wait_for``."""
-    with subprocess.Popen(desk.door(*flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+    with subprocess.Popen(desk.door(*flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=UNSYNCED) as process:
         said = b""
         while wait_for.encode() not in said:
             piece = os.read(process.stderr.fileno(), 4096)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT
+from conftest import UNSYNCED
 
 from modules.core.words import DAY_MINUTES
 
@@ -38,7 +38,7 @@ def assert_same(killed, undisturbed) -> None:
 def test_two_hundred_kills_leave_no_trace(trained, tmp_path):
     undisturbed = trained.copy(tmp_path / "undisturbed")
     command = [sys.executable, DRIVER, trained.workspace, trained.config, trained.follow, undisturbed.workspace, "200", "5"]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=500, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=UNSYNCED, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     fatal, minutes = map(int, done.stdout.split())
     assert fatal == 200, "each kill must hit a replay at work"
@@ -56,9 +56,7 @@ def test_kills_of_the_whole_program(trained, tmp_path):
     moments = random.Random(2)
     bound = ("--to", "2024-01-07T23:10")
     for _ in range(6):
-        with subprocess.Popen(
-            trained.door("--replay", "--candles", trained.follow, *bound, "--quiet"), env=ENVIRONMENT
-        ) as process:
+        with subprocess.Popen(trained.door("--replay", "--candles", trained.follow, *bound, "--quiet"), env=UNSYNCED) as process:
             time.sleep(moments.uniform(0.1, 0.6))
             process.send_signal(signal.SIGKILL)
     assert trained.replay(*bound).returncode == 0

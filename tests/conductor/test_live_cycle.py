@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, TRAINING_MINUTES
+from conftest import TRAINING_MINUTES, UNSYNCED
 
 from modules.conductor import cycle
 from modules.core import clock
@@ -90,7 +90,7 @@ def call(trained, exchange):
 
     def call(*flags: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-c", AT_CLOCK.format(exchange.now_ms), *trained.door(*flags)[2:]]
-        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=UNSYNCED, timeout=120, check=False)
 
     return call
 
@@ -196,7 +196,7 @@ def test_an_exchange_whose_clock_is_behind_has_not_closed_the_candle(trained, ex
     command_clock = exchange.now_ms
     exchange.now_ms -= MINUTE
     command = [sys.executable, "-c", AT_CLOCK.format(command_clock), *trained.door()[2:]]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=UNSYNCED, timeout=120, check=False)
     assert done.returncode == 3
     assert "no candle for this minute yet" in done.stdout
     assert not trained.open().workspace.exists("candles_live")
