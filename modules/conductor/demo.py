@@ -45,13 +45,17 @@ def demo(folder: Path, config: Path | None, quiet: bool = False) -> int:
 
 
 def lay_out(run: Run, market: Simulation, training: int, learn: Path, follow: Path) -> None:
-    """Write a simulated market as a user would bring it: two candle files, the depth table, and the truth beside them."""
+    """Write a simulated market as a user would bring it: two candle files, the tables of depth and of large transactions,
+    and the truth beside them."""
     learn.parent.mkdir(parents=True, exist_ok=True)
     for path, part in ((learn, slice(0, training)), (follow, slice(training, None))):
         rows = zip(*(values[part].tolist() for values in market.candles.values()), strict=True)
         text = [",".join(market.candles), *(",".join(map(repr, row)) for row in rows)]
         path.write_text("\n".join(text) + "\n")
     run.workspace.write("depth_history", market.depth)
+    transfers = {name: values.astype(int) if values.dtype == bool else values for name, values in market.transfers.items()}
+    names = np.array([f"simulated-{i}" for i in range(len(transfers["timestamp"]))], object)
+    run.workspace.write("historical_transactions", transfers | {"txid": names})
     run.workspace.write("truth", {**market.truth, "regime": market.truth["regime"].astype(object)})
 
 

@@ -7,8 +7,8 @@ from modules.core import telemetry
 from modules.core.errors import SettingsError
 from modules.core.module import Run
 
-TRAINERS = ("m1_data_engine", "m2_regime", "m3_specialist", "m5_meta_fusion")
-"""The training order; the whale and sentiment rooms come before module 2 once they learn."""
+TRAINERS = ("m1_data_engine", "m4a_whale", "m2_regime", "m3_specialist", "m5_meta_fusion")
+"""The training order: the rooms that are evidence for others come before them."""
 
 
 def train(run: Run, only: Sequence[str] = (), quiet: bool = False) -> int:

@@ -1,5 +1,6 @@
 """Train module 2: mixture and Markov chain for the regimes, a boosted model for the early warnings."""
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,8 @@ from modules.core.telemetry import Progress
 from modules.core.trees import Trees
 from modules.core.words import REGIMES
 from modules.m2_regime import model
+# hmmlearn warns where the likelihood falls. With a prior Baum-Welch climbs the posterior, not the likelihood.
+logging.getLogger("hmmlearn.base").setLevel(logging.ERROR)
 
 CHAIN_ROWS = 30_000
 """The newest rows that Baum-Welch sees: a month of minutes holds hundreds of regimes."""

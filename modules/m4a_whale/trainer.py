@@ -16,7 +16,7 @@ from modules.core.errors import PipelineError
 from modules.core.history import History
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
-from modules.core.statistics import Figures, share
+from modules.core.statistics import Figures, mean, share
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.words import MINUTE_MS
@@ -276,7 +276,7 @@ def _figures(run: Run, fitted: model.WhaleModel, transfers: Columns, history: Hi
         figures.add("out of sample", "share of transactions that are alerts", value, len(alert), low, high, *expected)
         pushed = push(unseen, history.candles, settings.whale.half_life)
         known = ~np.isnan(pushed)
-        value, low, high = share(pushed[known & alert], stamps[known & alert], seed)
+        value, low, high = mean(pushed[known & alert], stamps[known & alert], seed)
         usual = float(pushed[known].mean()) if known.any() else np.nan, "after any large transaction"
         count = int((known & alert).sum())
         figures.add("out of sample", "price after an alert, its way, in usual moves", value, count, low, high, *usual)
