@@ -22,6 +22,7 @@ from modules.core.telemetry import Progress
 from modules.core.trees import Trees
 from modules.core.words import REGIMES
 from modules.m2_regime import model
+
 # hmmlearn warns where the likelihood falls. With a prior Baum-Welch climbs the posterior, not the likelihood.
 logging.getLogger("hmmlearn.base").setLevel(logging.ERROR)
 
