@@ -589,3 +589,33 @@ _ARTIFACTS = (
     Artifact("meta_fusion_export", "models/meta_fusion.json", M5, (M5,)),
 )
 ARTIFACTS = {artifact.name: artifact for artifact in _ARTIFACTS}
+
+
+def describe() -> str:
+    """The catalog as a page for people: ``python -m modules.core.catalog > docs/TABLES.md``."""
+    lines = [
+        "# Tables and model files",
+        "",
+        "Made from the catalog by `python -m modules.core.catalog`; a test holds this page to it. All CSV: comma, UTF-8, one",
+        "header line, plain decimal numbers, the newest row last. `timestamp` is a candle's open time in Unix ms UTC; tables",
+        "that people read carry `datetime_ist` beside it. A live table keeps its newest rows, older ones lie in",
+        "`processed/archive/<table>/` by day, and its `status` is `ok`, `off`, or `fallback: why`.",
+    ]
+    for table in TABLES.values():
+        kept = f" Live: the newest {table.keep:,} rows stay." if table.keep else ""
+        more = " Then one column for each selected feature." if table.more else ""
+        readers = ", ".join(table.readers)
+        lines += ["", f"## `{table.path}`", "", f"Written by {table.writer}, read by {readers}.{kept}{more}", ""]
+        lines += ["| column | what |", "|---|---|"]
+        for column in table.columns:
+            bounds = [f"{word} {bound:g}" for word, bound in (("from", column.low), ("to", column.high)) if bound is not None]
+            words = [", ".join(column.choices)] if column.choices else []
+            what = "; ".join(part for part in (column.unit, *words, " ".join(bounds)) if part)
+            lines.append(f"| `{column.name}` | {what or column.kind}{'; may be empty' if column.empty else ''} |")
+    lines += ["", "## Model files", "", "| file | written by | read by |", "|---|---|---|"]
+    lines += [f"| `{a.path}` | {a.writer} | {', '.join(a.readers)} |" for a in ARTIFACTS.values()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(describe(), end="")
