@@ -1,0 +1,146 @@
+"""Module 2: what is exported equals what was trained, the filter never smooths, and the warnings follow their rules."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hmmlearn.hmm import GaussianHMM
+
+from modules.core.settings import load_settings
+from modules.core.tables import Columns
+from modules.core.words import REGIMES
+from modules.m1_data_engine import context
+from modules.m1_data_engine.features.market import Market
+from modules.m1_data_engine.simulated_market import simulate
+from modules.m2_regime import model, trainer
+from modules.m2_regime import predictor as live
+from tests.conftest import Desk
+
+SETTINGS = load_settings()
+ROWS = 4_000
+NOTHING = {"whale_alert_score": 0.5, "impact_type": "none", "trajectory": 0.0, "volatility": 0.0}
+
+
+@pytest.fixture(scope="module")
+def axes() -> np.ndarray:
+    columns = context.context(Market(simulate(ROWS + context.WARMUP, 5).candles))
+    return np.stack([columns[name] for name in model.AXES], 1)[context.WARMUP :]
+
+
+@pytest.fixture(scope="module")
+def trained(axes: np.ndarray) -> tuple[model.RegimeModel, GaussianHMM]:
+    return trainer.fit_regimes(axes, SETTINGS)
+
+
+def said(rows: int, **other: object) -> Columns:
+    return {key: np.full(rows, value, object if isinstance(value, str) else float) for key, value in (NOTHING | other).items()}
+
+
+def test_the_densities_are_those_of_hmmlearn(trained: tuple[model.RegimeModel, GaussianHMM], axes: np.ndarray) -> None:
+    regimes, chain = trained
+    standard = (axes - regimes.centre) / regimes.scale
+    np.testing.assert_allclose(regimes.log_densities(axes).T, chain._compute_log_likelihood(standard), atol=1e-9)
+
+
+def test_the_filter_is_the_forward_pass_and_not_the_smoothed_one(
+    trained: tuple[model.RegimeModel, GaussianHMM], axes: np.ndarray
+) -> None:
+    """hmmlearn's posterior of the last of t rows is the filtered one, for nothing comes after it."""
+    regimes, chain = trained
+    chain = GaussianHMM(len(REGIMES), "full", init_params="")
+    chain.startprob_, chain.transmat_ = regimes.start, regimes.transitions
+    chain.means_, chain.covars_ = trained[1].means_, trained[1].covars_
+    standard = (axes - regimes.centre) / regimes.scale
+    filtered = regimes.filtered(axes[:200], memory=200)
+    for row in (1, 7, 50, 120, 199):
+        np.testing.assert_allclose(filtered[row], chain.predict_proba(standard[: row + 1])[-1], atol=1e-6)
+    smoothed = chain.predict_proba(standard[:200])
+    assert np.abs(filtered - smoothed).max() > 0.05
+
+
+def test_one_live_row_is_the_row_of_a_history(trained: tuple[model.RegimeModel, GaussianHMM], axes: np.ndarray) -> None:
+    regimes, memory = trained[0], SETTINGS.regime.memory
+    history = regimes.filtered(axes, memory)
+    for row in (memory - 1, 500, ROWS - 1):
+        alone = regimes.filtered(axes[row - memory + 1 : row + 1], memory, count=1)
+        assert np.array_equal(alone[0], history[row])
+
+
+def test_a_minute_without_a_row_is_no_evidence(trained: tuple[model.RegimeModel, GaussianHMM], axes: np.ndarray) -> None:
+    regimes = trained[0]
+    holes = axes[:60].copy()
+    holes[30:40] = np.nan
+    state = regimes.filtered(holes, 60, count=1)
+    assert np.isfinite(state).all()
+    assert state.sum() == pytest.approx(1)
+    nothing = regimes.filtered(np.full((60, 3), np.nan), 60, count=1)
+    np.testing.assert_allclose(nothing[0], regimes.start, atol=1e-6)
+
+
+def test_the_transitions_are_a_chain(trained: tuple[model.RegimeModel, GaussianHMM]) -> None:
+    regimes = trained[0]
+    np.testing.assert_allclose(regimes.transitions.sum(axis=1), 1)
+    np.testing.assert_allclose(regimes.start @ regimes.transitions, regimes.start, atol=1e-9)
+    assert np.diag(regimes.transitions).min() > 0.5
+
+
+def test_names_of_components_cover_all_eight() -> None:
+    prototypes = np.array(list(model.PROTOTYPES.values()))
+    shuffled = np.random.default_rng(1).permutation(8)
+    means = np.vstack([prototypes[shuffled] + 0.05, prototypes[2:3] + 0.1])
+    assert list(trainer.name_components(means)) == [*shuffled, 2]
+
+
+def test_next_probabilities_shift_as_the_settings_say() -> None:
+    state, ahead = np.full((1, 8), 1 / 8), np.eye(8)
+    still = model.next_probabilities(state, ahead, said(1), SETTINGS.regime)
+    np.testing.assert_allclose(still, 1 / 8)
+
+    def at(coming: np.ndarray, *names: str) -> float:
+        return float(sum(coming[0, REGIMES.index(name)] for name in names))
+
+    whale = model.next_probabilities(state, ahead, said(1, whale_alert_score=0.8, impact_type="sell_pressure"), SETTINGS.regime)
+    assert at(whale, "TREND_DOWN", "VOLATILE_DOWN") == pytest.approx((0.25 + 0.2) / 1.2)
+    news = model.next_probabilities(state, ahead, said(1, trajectory=0.7), SETTINGS.regime)
+    assert at(news, "TREND_UP", "VOLATILE_UP") == pytest.approx((0.25 + 0.15) / 1.15)
+    heated = model.next_probabilities(state, ahead, said(1, volatility=0.6), SETTINGS.regime)
+    assert at(heated, "VOLATILE_UP", "VOLATILE_DOWN") == pytest.approx((0.25 + 0.1) / 1.1)
+    for unmoved in (said(1, whale_alert_score=0.8, impact_type="buy_pressure"), said(1, whale_alert_score=0.7)):
+        np.testing.assert_allclose(model.next_probabilities(state, ahead, unmoved, SETTINGS.regime), 1 / 8)
+
+
+def test_thresholds_by_session_and_by_excitement() -> None:
+    hours = np.array([1, 9, 14, 22, 9]) * 3_600_000
+    thresholds = model.warning_thresholds(hours, np.array([1.0, 1.0, 1.0, 1.0, 1.6]), SETTINGS)
+    assert list(thresholds) == [0.7, 0.8, 0.85, 0.8, 0.85]
+
+
+def test_a_warning_names_a_side_only_where_the_next_regimes_support_it() -> None:
+    even, up, down = np.full(8, 1 / 8), np.zeros(8), np.zeros(8)
+    up[REGIMES.index("TREND_UP")] = down[REGIMES.index("VOLATILE_DOWN")] = 1
+    given = model.warnings(np.array([0.9, 0.9, 0.9, 0.69]), np.full(4, 0.7), np.stack([even, up, down, up]), 0.1)
+    assert list(given) == ["move", "up", "down", "none"]
+
+
+def test_what_the_predictor_loads_is_what_was_trained(trained_once: Desk) -> None:
+    run = trained_once.open()
+    models = live.models(run)
+    chain, booster = run.artifacts.load_pickle("hmm_model"), run.artifacts.load("warning_export")
+    random = np.random.default_rng(2)
+    axes = random.normal(size=(50, 3))
+    standard = (axes - models.regimes.centre) / models.regimes.scale
+    np.testing.assert_allclose(models.regimes.log_densities(axes).T, chain._compute_log_likelihood(standard), atol=1e-9)
+    import lightgbm
+
+    inputs = random.random((50, models.warner.trees.features))
+    raw = lightgbm.Booster(model_str=booster.decode()).predict(inputs, raw_score=True)
+    assert np.array_equal(models.warner.trees.predict(inputs, raw=True)[:, 0], raw)
+
+
+def test_the_warning_rises_with_the_atr_and_keeps_to_0_and_1(trained_once: Desk) -> None:
+    warner = live.models(trained_once.open()).warner
+    inputs = np.zeros((5, warner.trees.features))
+    probability = warner.probability(np.log(np.array([1e-6, 0.05, 0.2, 1.0, 1e3])), inputs)
+    assert (np.diff(probability) >= 0).all()
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert replace(warner, slope=0.0, shift=0.0).probability(np.zeros(5), inputs) == pytest.approx(0.5)
