@@ -164,10 +164,16 @@ class BinanceSource:
         from urllib3.exceptions import HTTPError, TimeoutError
 
         slow = TryAgain(f"{self.host} did not answer within {self.timeout_s:g} s")
+        session: Any = requests.Session()
+        # Even with redirects off, requests reads a redirect's whole body, however large, to say where it points.
+        session.get_redirect_target = lambda _answer: None
         try:
-            with requests.get(
-                self.base_url + path, params=query, timeout=self.timeout_s, stream=True, allow_redirects=False
-            ) as answer:
+            with (
+                session,
+                session.get(
+                    self.base_url + path, params=query, timeout=self.timeout_s, stream=True, allow_redirects=False
+                ) as answer,
+            ):
                 body = b""
                 deadline = time.monotonic() + self.timeout_s
                 # read1 returns what has arrived, so a server that sends a byte a second meets the deadline too.

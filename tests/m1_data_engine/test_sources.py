@@ -232,6 +232,13 @@ def test_a_refusal_in_another_form(source, httpserver, body):
     assert failure(source) == "localhost refused the request (HTTP 403)"
 
 
+def test_a_redirect_with_a_huge_body_is_not_read(source, httpserver):
+    moved = Response(b"x" * (8 << 20), status=302, headers={"Location": httpserver.url_for("/elsewhere")})
+    httpserver.expect_request("/api/v3/klines").respond_with_response(moved)
+    with pytest.raises(SourceError, match="more than 4 MiB"):
+        source.candles(None, 3, NOW)
+
+
 def test_a_redirect_is_not_followed(source, httpserver):
     answer(httpserver, Response("", 302, headers={"Location": "http://127.0.0.1:1/elsewhere"}))
     assert failure(source) == "localhost refused the request (HTTP 302)"
