@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from modules.core import http
 from modules.core.errors import SourceError, TableError
 from modules.core.retry import TryAgain, retried
 from modules.core.words import MINUTE_MS
@@ -59,13 +60,8 @@ class BinanceSource:
 
     @property
     def host(self) -> str:
-        """Who is asked, as error messages name it: without any credentials that a URL may carry."""
-        from urllib.parse import urlsplit  # comes with requests, see _fetch
-
-        try:
-            return urlsplit(self.base_url).hostname or "the exchange"
-        except ValueError:
-            return "the exchange"
+        """Who is asked, as error messages name it."""
+        return http.host_of(self.base_url, "the exchange")
 
     def candles(self, after_ms: int | None, count: int, now_ms: int) -> Columns:
         """The newest ``count`` closed candles, or those of them that open after ``after_ms``.
@@ -158,54 +154,17 @@ class BinanceSource:
         return retried(once, self.attempts, sleep=self.sleep)
 
     def _fetch(self, path: str, query: dict[str, Any]) -> tuple[bytes, float]:
-        """One request: the body of a good answer, of bounded size, and the time on it in ms (inf where it has none)."""
-        # Imported here: it costs 0.1 s, and a replay never asks the exchange.
-        import requests
-        from urllib3.exceptions import HTTPError, TimeoutError
-
-        slow = TryAgain(f"{self.host} did not answer within {self.timeout_s:g} s")
-        session: Any = requests.Session()
-        # Even with redirects off, requests reads a redirect's whole body, however large, to say where it points.
-        session.get_redirect_target = lambda _answer: None
-        try:
-            with (
-                session,
-                session.get(
-                    self.base_url + path, params=query, timeout=self.timeout_s, stream=True, allow_redirects=False
-                ) as answer,
-            ):
-                body = b""
-                deadline = time.monotonic() + self.timeout_s
-                # read1 returns what has arrived, so a server that sends a byte a second meets the deadline too.
-                while piece := answer.raw.read1(1 << 16, decode_content=True):
-                    body += piece
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise TryAgain(f"{self.host} answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
-                    if time.monotonic() > deadline:
-                        raise slow
-                headers, status = answer.headers, answer.status_code
-        except (requests.Timeout, TimeoutError):
-            raise slow from None
-        except requests.ConnectionError:
-            raise TryAgain(f"no connection to {self.host}") from None
-        except HTTPError:
-            raise TryAgain(f"{self.host} broke off in the middle of its answer") from None
-        except requests.RequestException:
-            raise SourceError(f"{self.host} cannot be asked: check the setting exchange.base_url") from None
-        if status != 200:
-            raise self._refusal(status, headers.get("Retry-After"), body)
-        return body, _http_date_ms(headers.get("Date"))
-
-    def _refusal(self, status: int, retry_after: str | None, body: bytes) -> SourceError:
-        """The error for an answer that is none; worth another attempt unless the request itself was at fault."""
-        said = _message(body)
-        if status in (429, 418):
-            wait = float(retry_after) if retry_after and retry_after.isdecimal() else None
-            asked = f", it asks to wait {wait:g} s" if wait else ""
-            return TryAgain(f"{self.host} got too many requests (HTTP {status}{asked}){said}", wait)
-        if status >= 500:
-            return TryAgain(f"{self.host} has trouble of its own (HTTP {status}){said}")
-        return SourceError(f"{self.host} refused the request (HTTP {status}){said}")
+        """One request: the body of a good answer, and the time on it in ms (inf where it has none)."""
+        answer = http.get(
+            self.base_url + path,
+            self.host,
+            self.timeout_s,
+            MAX_ANSWER_BYTES,
+            query,
+            advice="check the setting exchange.base_url",
+            told=_message,
+        )
+        return answer.body, _http_date_ms(answer.headers.get("Date"))
 
 
 def _kline_page(rows: Any) -> list[list]:

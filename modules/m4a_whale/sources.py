@@ -15,11 +15,12 @@ import numpy as np
 from modules.core import clock
 from modules.core.catalog import TABLES
 from modules.core.errors import SourceError, TableError
+from modules.core.http import NotThere
 from modules.core.module import Run
 from modules.core.tables import Columns, parse
 from modules.core.words import MINUTE_MS
 from modules.m4a_whale.transactions import KNOWN_BLOCKS, News, Transfer, TransferSource, exchange_addresses
-from modules.m4a_whale.web import NotThere, Web
+from modules.m4a_whale.web import Web
 
 SATOSHI = 1e8
 ALL_COINS = 21_000_000 * 10**8
