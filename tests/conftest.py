@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from modules.conductor.demo import lay_out
 from modules.core.module import REPOSITORY, Run
 from modules.core.settings import load_settings
 from modules.m1_data_engine.simulated_market import Simulation, simulate
@@ -118,9 +117,10 @@ def market() -> Simulation:
 def fresh_once(tmp_path_factory: pytest.TempPathFactory, market: Simulation) -> Desk:
     desk = Desk(tmp_path_factory.mktemp("fresh"))
     desk.config.write_text(CONFIG)
-    lay_out(desk.open(), market, TRAINING_MINUTES, desk.learn, desk.follow)
-    # As users begin: candles, and no history of the order book.
-    desk.open().workspace.path("depth_history").unlink()
+    # As users begin: candles, and no history of the order book, of transactions or of news.
+    for path, part in ((desk.learn, slice(0, TRAINING_MINUTES)), (desk.follow, slice(TRAINING_MINUTES, None))):
+        rows = zip(*(values[part].tolist() for values in market.candles.values()), strict=True)
+        path.write_text("\n".join([",".join(market.candles), *(",".join(map(repr, row)) for row in rows)]) + "\n")
     return desk
 
 
