@@ -1,7 +1,7 @@
 """The paper ledger: one SQLite file that holds all the executor knows. The CSVs are exports of it.
 
-One candle is one transaction, so a process killed at any moment leaves the ledger after a candle or before it, never
-between. ``synchronous = FULL`` makes a commit outlive a power cut as well.
+A candle is written in one transaction, with those before it that were missed, so a process killed at any moment leaves
+the ledger after a candle or before it, never between. ``synchronous = FULL`` makes a commit outlive a power cut as well.
 """
 
 import json

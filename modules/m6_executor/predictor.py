@@ -119,18 +119,18 @@ def _process(run: Run, ledger: Ledger, candles: list[Candle]) -> None:
     decisions = _decisions(run, candles[0].timestamp)
     account, course = ledger.standing()
     before = ledger.newest()
-    for candle in candles:
-        decision = decisions.get(candle.timestamp)
-        done = step(account, candle, decision, costs, horizon)
-        account = done.account
-        course = course or Course.begin(candle.timestamp, candle.close, ledger.capital, costs)
-        course = course.after(candle.close, account.equity(candle.close))
-        with ledger.transaction():
+    with ledger.transaction():  # one for all: after an outage of a day, each commit of its own would wait for the disk
+        for candle in candles:
+            decision = decisions.get(candle.timestamp)
+            done = step(account, candle, decision, costs, horizon)
+            account = done.account
+            course = course or Course.begin(candle.timestamp, candle.close, ledger.capital, costs)
+            course = course.after(candle.close, account.equity(candle.close))
             ledger.record(candle, decision, done, course)
             if done.trade or before is None or before // DAY_MS != candle.timestamp // DAY_MS:
                 figures = report(ledger.trades(), ledger.hours(), course, ledger.capital, costs, seed)
                 ledger.set_report(candle.timestamp, figures)
-        before = candle.timestamp
+            before = candle.timestamp
 
 
 def _export(run: Run, ledger: Ledger) -> None:
