@@ -87,7 +87,10 @@ def _summary(run: Run) -> None:
 
 
 def _told(figures: Columns, wanted: str) -> str:
-    at = int(np.flatnonzero(figures["figure"] == wanted)[0])
+    found = np.flatnonzero(figures["figure"] == wanted)
+    if not len(found):
+        return "nothing to measure it on"
+    at = int(found[0])
     value, low, high, n, base = (figures[name][at] for name in ("value", "low", "high", "n", "baseline"))
     if np.isnan(value):
         return f"none  n {n}"

@@ -8,12 +8,14 @@ from modules.core.words import DAY_MINUTES, MINUTE_MS
 
 DRAWS = 1_000
 LEAST_DAYS = 3
+AUC_BINS = 400
+DAY_MS = DAY_MINUTES * MINUTE_MS
 NORMAL = 1.959964
 """The 97.5 % quantile of the normal distribution."""
 
 
 def day_bootstrap(
-    statistic: Callable[[np.ndarray], np.ndarray], parts: np.ndarray, timestamps: np.ndarray, seed: int, draws: int = DRAWS
+    statistic: Callable[[np.ndarray], np.ndarray], parts: np.ndarray, timestamps: np.ndarray, seed: int
 ) -> tuple[float, float]:
     """The 95 % interval of a statistic of sums, by bootstrap over whole UTC days.
 
@@ -31,20 +33,47 @@ def day_bootstrap(
     -------
     lower and upper bound; NaN where fewer than ``LEAST_DAYS`` days are there
     """
-    days = np.asarray(timestamps) // (DAY_MINUTES * MINUTE_MS)
-    unique, position = np.unique(days, return_inverse=True)
-    if len(unique) < LEAST_DAYS:
+    unique, position = np.unique(np.asarray(timestamps) // DAY_MS, return_inverse=True)
+    parts = np.asarray(parts, float)
+    sums = np.stack([np.bincount(position, weights=column, minlength=len(unique)) for column in parts.T], 1)
+    return _interval(statistic, sums, seed)
+
+
+def auc_interval(score: np.ndarray, happened: np.ndarray, timestamps: np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % interval of the area under the ROC curve by ``day_bootstrap``, from scores in ``AUC_BINS`` quantile bins.
+
+    Parameters
+    ----------
+    score, happened : (N,) numbers and bool
+    """
+    edges = np.unique(np.quantile(score, np.linspace(0, 1, AUC_BINS + 1)[1:-1]))
+    bins = len(edges) + 1
+    unique, position = np.unique(np.asarray(timestamps) // DAY_MS, return_inverse=True)
+    cell = (position * 2 + happened) * bins + np.searchsorted(edges, score, side="right")
+    sums = np.bincount(cell, minlength=len(unique) * 2 * bins).reshape(len(unique), 2 * bins).astype(float)
+
+    def area(counts: np.ndarray) -> np.ndarray:
+        no, yes = counts[:, :bins], counts[:, bins:]
+        below = np.cumsum(no, axis=1) - no / 2
+        return (yes * below).sum(axis=1) / (yes.sum(axis=1) * no.sum(axis=1))
+
+    return _interval(area, sums, seed)
+
+
+def _interval(statistic: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, seed: int) -> tuple[float, float]:
+    """The interval of a statistic over (D, P) sums of D days."""
+    days = len(sums)
+    if days < LEAST_DAYS:
         return np.nan, np.nan
-    sums = np.stack([np.bincount(position, weights=column, minlength=len(unique)) for column in np.asarray(parts, float).T], 1)
     random = np.random.Generator(np.random.PCG64(seed))
-    weights = random.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws)
+    weights = random.multinomial(days, np.full(days, 1 / days), size=DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = statistic(weights @ sums)
     values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan
     low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
-    widen = student(len(unique) - 1) / NORMAL * np.sqrt(len(unique) / (len(unique) - 1))
+    widen = student(days - 1) / NORMAL * np.sqrt(days / (days - 1))
     return float(middle - widen * (middle - low)), float(middle + widen * (high - middle))
 
 

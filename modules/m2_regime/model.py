@@ -117,9 +117,7 @@ class RegimeModel:
         return state.T
 
 
-def next_probabilities(
-    state: np.ndarray, ahead: np.ndarray, said: Columns, constants: Regime
-) -> np.ndarray:
+def next_probabilities(state: np.ndarray, ahead: np.ndarray, said: Columns, constants: Regime) -> np.ndarray:
     """(N, 8) probability of each regime one label horizon later, shifted by what whales and news say, renormalised.
 
     Parameters

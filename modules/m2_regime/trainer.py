@@ -2,8 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hmmlearn.hmm import GaussianHMM
@@ -17,7 +16,8 @@ from modules.core.catalog import M2, NEXT
 from modules.core.history import History, input_names, inputs
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
-from modules.core.statistics import Figures, share
+from modules.core.statistics import Figures, auc_interval, mean, share
+from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.trees import Trees
 from modules.core.words import REGIMES
@@ -38,6 +38,33 @@ ANCHOR = 0.5
 is highest and their names come to mean nothing; docs/decisions has the figures."""
 
 
+@dataclass
+class Outputs:
+    """What module 2 says of each of N rows of the history, filled block by block.
+
+    Parameters
+    ----------
+    state, coming : (N, 8) filtered and next-regime probabilities
+    warning : (N,) calibrated probability of a move
+    """
+
+    state: np.ndarray
+    coming: np.ndarray
+    warning: np.ndarray
+
+    @classmethod
+    def of(cls, rows: int) -> "Outputs":
+        return cls(np.zeros((rows, len(REGIMES))), np.zeros((rows, len(REGIMES))), np.full(rows, np.nan))
+
+    def regimes(self, regimes: model.RegimeModel, axes: np.ndarray, said: Columns, block: np.ndarray, settings: Settings) -> None:
+        """Fill in the regimes of neighbouring rows ``block``; the filter looks back on the rows before them."""
+        memory = settings.regime.memory
+        first = max(0, block[0] - memory + 1)
+        self.state[block] = regimes.filtered(axes[first : block[-1] + 1], memory, len(block))
+        told = {key: values[block] for key, values in said.items()}
+        self.coming[block] = model.next_probabilities(self.state[block], regimes.ahead, told, settings.regime)
+
+
 def train(run: Run, progress: Progress) -> list[str]:
     """Fit on the training rows, write out-of-fold rows for what learns from them, and figures of the unseen tail."""
     settings = run.settings
@@ -48,33 +75,33 @@ def train(run: Run, progress: Progress) -> list[str]:
     rows = np.hstack([inputs(history.features, names), evidence.encode(said)])
     names = names + evidence.names()
     _, moved = history.first_side()
-    folds, known = history.folds, history.known
 
     progress.step("2 regime: walk-forward", settings.learning.folds)
-    state = np.zeros((len(history), len(REGIMES)))
-    coming = np.zeros_like(state)
-    raw, warning = np.full(len(history), np.nan), np.full(len(history), np.nan)
+    outputs = Outputs.of(len(history))
+    raw = np.full(len(history), np.nan)
     reach = model.atr_in_moves(history.features, settings)
     seen = np.zeros(len(history), bool)
+    gap = history.walk.purge + history.walk.embargo
     for train_rows, test_rows in history.walk.split(history.training):
         regimes, _ = fit_regimes(axes[train_rows], settings)
-        block = np.arange(test_rows[-1] + 1) if not seen.any() else test_rows
-        _apply(regimes, axes, block, said, settings, state, coming)
+        # The rows before the first block get its model's answers too; they are in sample and marked so.
+        block = test_rows if seen.any() else np.arange(test_rows[-1] + 1)
+        outputs.regimes(regimes, axes, said, block, settings)
         warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
         raw[block] = warner.probability(reach[block], rows[block])
         slope, shift = _calibration(raw, moved, seen)
-        warning[block] = calibration.platt(raw[block], slope, shift)
-        seen[test_rows] = True
+        outputs.warning[block] = calibration.platt(raw[block], slope, shift)
+        seen[test_rows[:-gap]] = True
         progress.advance()
     training = np.arange(history.training)
     regimes, chain = fit_regimes(axes[training], settings)
     mixture = fit_mixture((axes[training] - regimes.centre) / regimes.scale, settings.regime.components, settings)
     tail = np.arange(history.training, len(history))
-    _apply(regimes, axes, tail, said, settings, state, coming)
-    warner, booster = fit_warner(reach, rows, moved, training[known[training]], names, settings)
-    slope, shift = _calibration(raw, moved, seen & known)
+    outputs.regimes(regimes, axes, said, tail, settings)
+    warner, booster = fit_warner(reach, rows, moved, training[:-gap], names, settings)
+    slope, shift = _calibration(raw, moved, seen)
     warner = replace(warner, slope=slope, shift=shift)
-    warning[tail] = warner.probability(reach[tail], rows[tail])
+    outputs.warning[tail] = warner.probability(reach[tail], rows[tail])
     progress.advance()
     progress.done()
 
@@ -85,22 +112,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     run.artifacts.save_pickle("hmm_model", chain, span, list(model.AXES))
     run.artifacts.save("warning_export", booster, span, names)
     run.artifacts.save_json("regime_export", _export(regimes, warner), span, list(model.AXES))
-    named = state.argmax(axis=1)
-    columns = {
-        "timestamp": history.timestamps,
-        "regime": np.array(REGIMES, object)[named],
-        "confidence": np.clip(state.max(axis=1), 0, 1),
-        **{column.name: np.clip(coming[:, i], 0, 1) for i, column in enumerate(NEXT)},
-        "warning": model.warnings(
-            warning,
-            model.warning_thresholds(history.timestamps, history.features["atr_ratio"], settings),
-            coming,
-            settings.warning.direction_margin,
-        ),
-        "warning_probability": np.clip(warning, 0, 1),
-        "fold": folds,
-    }
-    run.workspace.write("regime_assignments", columns)
+    run.workspace.write("regime_assignments", _assignments(history, outputs, settings))
     run.workspace.write(
         "transition_probs",
         {
@@ -110,12 +122,16 @@ def train(run: Run, progress: Progress) -> list[str]:
         },
     )
     standard = (axes - regimes.centre) / regimes.scale
-    figures = _figures(history, standard, mixture, chain, state, coming, warning, moved, settings)
+    figures = Figures()
+    unseen = tail[history.known[tail]]
+    _regime_figures(figures, history, unseen, standard, mixture, chain, outputs, settings)
+    _warning_figures(figures, history, unseen, outputs.warning[unseen], moved[unseen], settings)
     run.workspace.write("regime_stats", figures.columns())
     progress.done()
     found = {figure: value for scope, figure, value, *_ in figures.rows if scope == "out of sample"}
+    area = found.get("early warning ROC-AUC", np.nan)
     return [
-        f"2 regime: accuracy {found['regime accuracy']:.3f}, early warning ROC-AUC {found['early warning ROC-AUC']:.3f}"
+        f"2 regime: accuracy {found['regime accuracy']:.3f}, early warning ROC-AUC {area:.3f}"
         " on the out-of-sample tail; performance/regime_stats.csv has the intervals and baselines"
     ]
 
@@ -160,9 +176,9 @@ def fit_mixture(standard: np.ndarray, components: int, settings: Settings) -> Ga
     random = np.random.Generator(np.random.PCG64(settings.learning.seed))
     more = standard[random.choice(len(standard), max(0, components - len(prototypes)), replace=False)]
     starts = np.vstack([prototypes, more])[:components]
-    return GaussianMixture(
-        components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed
-    ).fit(standard[-CHAIN_ROWS:])
+    return GaussianMixture(components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed).fit(
+        standard[-CHAIN_ROWS:]
+    )
 
 
 def name_components(means: np.ndarray) -> np.ndarray:
@@ -200,13 +216,6 @@ def _calibration(raw: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[
     return calibration.fit_platt(raw[seen], moved[seen]) if seen.any() else (1.0, 0.0)
 
 
-def _apply(regimes, axes, block, said, settings, state, coming) -> None:  # type: ignore[no-untyped-def]
-    first = max(0, block[0] - settings.regime.memory + 1)
-    state[block] = regimes.filtered(axes[first : block[-1] + 1], settings.regime.memory, len(block))
-    here = {key: values[block] for key, values in said.items()}
-    coming[block] = model.next_probabilities(state[block], regimes.ahead, here, settings.regime)
-
-
 def _export(regimes: model.RegimeModel, warner: model.Warner) -> dict[str, object]:
     return {
         "axes": list(model.AXES),
@@ -215,27 +224,46 @@ def _export(regimes: model.RegimeModel, warner: model.Warner) -> dict[str, objec
     }
 
 
-def _figures(history, standard, mixture, chain, state, coming, warning, moved, settings) -> Figures:  # type: ignore[no-untyped-def]
-    figures = Figures()
-    tail = np.arange(history.training, len(history))
-    tail = tail[history.known[tail]]
+def _assignments(history: History, outputs: Outputs, settings: Settings) -> Columns:
+    thresholds = model.warning_thresholds(history.timestamps, history.features["atr_ratio"], settings)
+    margin = settings.warning.direction_margin
+    return {
+        "timestamp": history.timestamps,
+        "regime": np.array(REGIMES, object)[outputs.state.argmax(axis=1)],
+        "confidence": np.clip(outputs.state.max(axis=1), 0, 1),
+        **{column.name: np.clip(outputs.coming[:, i], 0, 1) for i, column in enumerate(NEXT)},
+        "warning": model.warnings(outputs.warning, thresholds, outputs.coming, margin),
+        "warning_probability": np.clip(outputs.warning, 0, 1),
+        "fold": history.folds,
+    }
+
+
+def _regime_figures(
+    figures: Figures,
+    history: History,
+    tail: np.ndarray,
+    standard: np.ndarray,
+    mixture: GaussianMixture,
+    chain: GaussianHMM,
+    outputs: Outputs,
+    settings: Settings,
+) -> None:
+    """Labels known at the time against those of the same model in hindsight, on rows that nothing was fitted on."""
     stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
     hindsight = chain.predict_proba(standard[tail]).argmax(axis=1)
-    label = state[tail].argmax(axis=1)
+    label, coming = outputs.state[tail].argmax(axis=1), outputs.coming[tail].argmax(axis=1)
     horizon = settings.labels.horizon
     value, low, high = share(label == hindsight, stamps, seed)
     persists = float((hindsight[1:] == label[:-1]).mean())
     figures.add(scope, "regime accuracy", value, len(tail), low, high, persists, "the label of the minute before persists")
-    later, now = hindsight[horizon:], tail[:-horizon]
-    value, low, high = share(coming[now].argmax(axis=1) == later, stamps[:-horizon], seed)
-    persists = float((label[:-horizon] == later).mean())
+    later = hindsight[horizon:]
     ahead, same = f"regime {horizon} minutes ahead", "the last label persists"
-    figures.add(scope, f"{ahead}, accuracy", value, len(now), low, high, persists, same)
-    change = np.flatnonzero(hindsight[horizon:] != hindsight[:-horizon])
-    hits = coming[tail[change]].argmax(axis=1) == hindsight[change + horizon]
-    value, low, high = share(hits, stamps[change], seed)
+    value, low, high = share(coming[:-horizon] == later, stamps[:-horizon], seed)
+    persists = float((label[:-horizon] == later).mean())
+    figures.add(scope, f"{ahead}, accuracy", value, len(later), low, high, persists, same)
+    change = np.flatnonzero(later != hindsight[:-horizon])
+    value, low, high = share(coming[change] == later[change], stamps[change], seed)
     figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, 0.0, f"{same}: never right here")
-    _warning_figures(figures, history, tail, warning, moved, settings)
     by_mixture = name_components(mixture.means_)[mixture.predict(standard[tail])]
     value, low, high = share(by_mixture == hindsight, stamps, seed)
     figures.add(scope, "regime accuracy of the mixture alone, without a chain", value, len(tail), low, high)
@@ -244,21 +272,26 @@ def _figures(history, standard, mixture, chain, state, coming, warning, moved, s
         fitted = fit_mixture(part, components, settings)
         figures.add("training rows", f"BIC a row, {components} components", fitted.bic(part) / len(part), len(part))
         figures.add("training rows", f"AIC a row, {components} components", fitted.aic(part) / len(part), len(part))
-    return figures
 
 
-def _warning_figures(figures, history, tail, warning, moved, settings) -> None:  # type: ignore[no-untyped-def]
+def _warning_figures(
+    figures: Figures,
+    history: History,
+    tail: np.ndarray,
+    probability: np.ndarray,
+    happened: np.ndarray,
+    settings: Settings,
+) -> None:
+    """Early warnings on rows that nothing was fitted on: (N,) probabilities beside what (N,) bool happened."""
     stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
-    happened, probability = moved[tail], warning[tail]
-    base = float(happened.mean())
-    figures.add(scope, "base rate of a move", base, len(tail), *share(happened, stamps, seed)[1:])
-    atr = history.features["atr"][tail]
-    both = happened.any() and not happened.all()
-    auc: Callable[[np.ndarray], float] = lambda score: float(roc_auc_score(happened, score)) if both else np.nan  # noqa: E731
-    figures.add(scope, "early warning ROC-AUC", auc(probability), len(tail), baseline=auc(atr), baseline_is="ATR alone")
-    brier = float(((probability - happened) ** 2).mean())
-    alone = base * (1 - base)
-    figures.add(scope, "early warning Brier score", brier, len(tail), baseline=alone, baseline_is="the tail's base rate")
+    base, low, high = share(happened, stamps, seed)
+    figures.add(scope, "base rate of a move", base, len(tail), low, high)
+    if happened.any() and not happened.all():
+        area, alone = (float(roc_auc_score(happened, score)) for score in (probability, history.features["atr"][tail]))
+        low, high = auc_interval(probability, happened, stamps, seed)
+        figures.add(scope, "early warning ROC-AUC", area, len(tail), low, high, alone, "ATR alone")
+    value, low, high = mean((probability - happened) ** 2, stamps, seed)
+    figures.add(scope, "early warning Brier score", value, len(tail), low, high, base * (1 - base), "the tail's base rate")
     given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][tail], settings)
     value, low, high = share(happened[given], stamps[given], seed)
     figures.add(scope, "early warning precision", value, int(given.sum()), low, high, base, "base rate")
