@@ -75,10 +75,10 @@ def _summary(run: Run) -> None:
         ("fusion_stats", "fused: mean net bps a signal", "mean net bps a signal"),
     ):
         print(f"  {label:32} {_told(stats[table], figure)}")
+    told = zip(*(stats["reports"][name] for name in ("figure", "value", "n")), strict=True)
+    measured = [f"  {figure:48} {value:.4f}  n {n}" for figure, value, n in told if not np.isnan(value)]
     print("In the replay, on paper:")
-    for figure, value, n in zip(*(stats["reports"][name] for name in ("figure", "value", "n")), strict=True):
-        if not np.isnan(value):
-            print(f"  {figure:48} {value:.4f}  n {n}")
+    print("\n".join(measured or ["  no trade was made, so there is nothing to measure  n 0"]))
     print(
         "A weak edge does not pay a round trip of"
         f" {1e4 * run.settings.costs.round_trip:.0f} bps: NEUTRAL is then the right answer, not a fault."

@@ -258,7 +258,6 @@ _TABLES = (
         (
             Column("regime", TEXT),
             Column("model", TEXT),
-            Column("served", INTEGER, "1 serves, 0 a version kept", low=0, high=1),
             Column("validation_log_loss", low=0, empty=True),
             Column("out_of_sample_log_loss", low=0, empty=True),
             Column("pooled_log_loss", low=0, empty=True),

@@ -18,6 +18,8 @@ from modules.core.words import REGIMES
 from modules.m3_specialist.model import POOLED, file_key, signals
 
 VERSIONS_KEPT = 3
+COMPARED_ROWS = 1_000
+"""Validation rows that an older version must not have seen, to be compared with the new one."""
 
 
 @dataclass(frozen=True)
@@ -46,41 +48,37 @@ def train(run: Run, progress: Progress) -> list[str]:
     rows = _rows(run, history)
     blocks = list(history.walk.split(history.training))[1:]
     progress.step("3 specialists: walk-forward", len(blocks))
-    probabilities = np.full((len(history), 3), np.nan)
-    own = np.full((len(history), 3), np.nan)
-    pooled = np.full((len(history), 3), np.nan)
+    own, pooled = np.full((len(history), 3), np.nan), np.full((len(history), 3), np.nan)
     validation_rows = blocks[-1][1]
     for train_rows, test_rows in blocks:
         models = _fit(rows, train_rows[rows.usable[train_rows]], settings)
         pooled[test_rows] = Trees(models[POOLED]).predict(rows.x[test_rows])
         own[test_rows] = _by_regime(models, rows, test_rows)
-        probabilities[test_rows] = own[test_rows]
         progress.advance()
     progress.done()
 
     progress.step("3 specialists: the models that serve")
-    training = np.flatnonzero(rows.usable & (np.arange(len(history)) < history.training))
+    gap = history.walk.purge + history.walk.embargo
+    training = np.flatnonzero(rows.usable & (np.arange(len(history)) < history.training - gap))
     models = _fit(rows, training, settings)
     tail = np.arange(history.training, len(history))
     span = history.span(training)
     serving: dict[str, Version] = {}
-    kept: dict[str, list[Version]] = {}
     for key in (POOLED, *map(file_key, REGIMES)):
-        part = validation_rows[rows.regime[validation_rows] == key] if key != POOLED else validation_rows
-        part = part[rows.usable[part]]
-        scored = pooled if key == POOLED else own
-        fresh = log_loss(scored[part], rows.label[part])
-        if key == POOLED or key in models:
-            serving[key], kept[key] = _best(run, key, models[key], fresh, rows, part, history, scored)
+        part = validation_rows[rows.usable[validation_rows]]
+        part = part if key == POOLED else part[rows.regime[part] == key]
+        if key in models:
+            serving[key] = _best(run, key, models[key], rows, part, history, pooled if key == POOLED else own, span)
         by_pooled = log_loss(pooled[part], rows.label[part])
-        if key != POOLED and (key not in models or fresh >= by_pooled):
+        if key not in models or (key != POOLED and serving[key].validation >= by_pooled):
             serving[key] = replace(serving[POOLED], validation=by_pooled)
     for key, version in serving.items():
         run.artifacts.save("specialist_{k}_export", version.text, span, rows.names, key)
         run.artifacts.save_pickle("specialist_{k}", {"name": version.name, "model": version.text}, span, rows.names, key)
     run.artifacts.save_json("specialists_export", {k: v.name for k, v in serving.items()}, span, rows.names)
-    chosen = {key: version.text for key, version in serving.items()}
-    probabilities[tail] = _by_regime(chosen, rows, tail)
+    own_serves = [key for key in map(file_key, REGIMES) if serving[key].name.startswith(key)]
+    probabilities = np.where(np.isin(rows.regime, own_serves)[:, None], own, pooled)
+    probabilities[tail] = _by_regime({key: version.text for key, version in serving.items()}, rows, tail)
     covered = np.flatnonzero(~np.isnan(probabilities[:, SELL]))
     run.workspace.write(
         "specialist_history",
@@ -91,10 +89,11 @@ def train(run: Run, progress: Progress) -> list[str]:
             "fold": history.folds[covered],
         },
     )
-    stats = _stats(history, rows, serving, kept, probabilities, Trees(serving[POOLED].text).predict(rows.x[tail]), settings)
+    tail_by_pooled = Trees(serving[POOLED].text).predict(rows.x[tail])
+    stats = _stats(history, rows, serving, probabilities, tail_by_pooled, settings)
     run.workspace.write("specialist_stats", stats)
     progress.done()
-    pooled_serves = [key for key in map(file_key, REGIMES) if serving[key].name.startswith(POOLED)]
+    pooled_serves = [key for key in map(file_key, REGIMES) if key not in own_serves]
     return [
         f"3 specialists: {int(stats['signals'][0])} signals on {len(tail)} unseen rows"
         + (f"; served by the pooled model: {', '.join(pooled_serves)}" if pooled_serves else "")
@@ -142,59 +141,81 @@ def _by_regime(models: dict[str, bytes], rows: Rows, where: np.ndarray) -> np.nd
 
 
 def _best(
-    run: Run, key: str, text: bytes, fresh: float, rows: Rows, part: np.ndarray, history: History, scored: np.ndarray
-) -> tuple[Version, list[Version]]:
-    """The version that serves, and those kept on disk: the new one, or an older one that does better on rows that
-    neither has seen."""
+    run: Run,
+    key: str,
+    text: bytes,
+    rows: Rows,
+    part: np.ndarray,
+    history: History,
+    scored: np.ndarray,
+    span: tuple[int, int],
+) -> Version:
+    """The version that serves: the new one, or a kept one that does better on validation rows that neither has seen.
+
+    Parameters
+    ----------
+    text : the new model
+    part : validation rows
+    scored : (N, 3) out-of-fold probabilities of the new model's kind
+    """
     artifacts = run.artifacts
-    names = [n for n in artifacts.names() if n.startswith(f"version_{key}_v")]
-    older = sorted(names, key=lambda n: int(n.rsplit("_v", 1)[1]))
-    versions: list[Version] = []
-    same = None
-    for name in older:
-        entry, old = artifacts.entry(name), artifacts.load(name)
-        short = name.removeprefix("version_")
-        if old == text:
-            same = short
-            continue
-        unseen = part[history.timestamps[part] > entry["fitted_to"]]
-        if entry["features"] == rows.names and len(unseen) >= 1_000:
-            versions.append(Version(short, old, log_loss(Trees(old).predict(rows.x[unseen]), rows.label[unseen])))
-            if versions[-1].validation < log_loss(scored[unseen], rows.label[unseen]):
-                return versions[-1], versions
+    older = sorted(
+        (name for name in artifacts.names() if name.startswith(f"version_{key}_v")), key=lambda n: int(n.rsplit("_v", 1)[1])
+    )
+    texts = {name.removeprefix("version_"): artifacts.load(name) for name in older}
     number = int(older[-1].rsplit("_v", 1)[1]) + 1 if older else 1
-    version = Version(same or f"{key}_v{number}", text, fresh)
-    if same is None:
-        span = history.span(np.flatnonzero(rows.usable[: history.training]))
-        artifacts.save("version_{k}", text, span, rows.names, version.name)
-        artifacts.drop([*older, f"version_{version.name}"][:-VERSIONS_KEPT])
-    return version, [*versions, version]
+    name = next((old for old, kept in texts.items() if kept == text), f"{key}_v{number}")
+    best, gained = Version(name, text, log_loss(scored[part], rows.label[part])), 0.0
+    for old, kept in texts.items():
+        entry = artifacts.entry("version_{k}", old)
+        unseen = part[history.timestamps[part] > entry["fitted_to"]]
+        if entry["features"] == rows.names and len(unseen) >= COMPARED_ROWS:
+            loss = log_loss(Trees(kept).predict(rows.x[unseen]), rows.label[unseen])
+            gain = log_loss(scored[unseen], rows.label[unseen]) - loss
+            if gain > gained:
+                best, gained = Version(old, kept, loss), gain
+    if name not in texts:
+        artifacts.save("version_{k}", text, span, rows.names, name)
+        artifacts.drop([old for old in older[: 1 - VERSIONS_KEPT] if old != f"version_{best.name}"])
+    return best
 
 
-def _stats(history, rows, serving, kept, probabilities, by_pooled, settings) -> Columns:  # type: ignore[no-untyped-def]
+def _stats(
+    history: History,
+    rows: Rows,
+    serving: dict[str, Version],
+    probabilities: np.ndarray,
+    by_pooled: np.ndarray,
+    settings: Settings,
+) -> Columns:
+    """Each regime's model on the tail that nothing was fitted on; every signal taken as a trade of its own, after costs.
+
+    Parameters
+    ----------
+    probabilities : (N, 3) of the whole history, of the tail by the models that serve
+    by_pooled : (T, 3) of the tail by the pooled model
+    """
     tail = np.arange(history.training, len(history))
-    usable = history.known[tail]
+    usable, stamps, label = history.known[tail], history.timestamps[tail], rows.label[tail]
     cost, seed = settings.costs.round_trip, settings.learning.seed
-    signal, _ = signals(probabilities[tail], settings.specialist.min_confidence)
+    served = probabilities[tail]
+    signal, _ = signals(served, settings.specialist.min_confidence)
     long_net, short_net = history.outcome(+1)[tail] - cost, history.outcome(-1)[tail] - cost
     net = np.where(signal == "BUY", long_net, short_net)
-    training = np.flatnonzero(rows.usable[: history.training])
-    table: dict[str, list] = {}
+    learned = rows.label[: history.training][rows.usable[: history.training]]
+    frequency = np.bincount(learned, minlength=3) / len(learned)
 
-    def add(regime: str, model_name: str, served: int, validation: float, part: np.ndarray) -> None:
+    def measured(regime: str, version: Version, part: np.ndarray) -> dict[str, object]:
         called = part & (signal != "NEUTRAL")
-        rate, low, high = share(net[called] > 0, history.timestamps[tail][called], seed)
-        frequency = np.bincount(rows.label[training], minlength=3) / len(training)
-        label = rows.label[tail][part]
+        rate, low, high = share(net[called] > 0, stamps[called], seed)
         losses = -net[called & (net < 0)].sum()
-        row = {
+        return {
             "regime": regime,
-            "model": model_name,
-            "served": served,
-            "validation_log_loss": validation,
-            "out_of_sample_log_loss": log_loss(probabilities[tail][part], label),
-            "pooled_log_loss": log_loss(by_pooled[part], label),
-            "base_rate_log_loss": log_loss(np.tile(frequency, (len(label), 1)), label),
+            "model": version.name,
+            "validation_log_loss": version.validation,
+            "out_of_sample_log_loss": log_loss(served[part], label[part]),
+            "pooled_log_loss": log_loss(by_pooled[part], label[part]),
+            "base_rate_log_loss": log_loss(np.tile(frequency, (int(part.sum()), 1)), label[part]),
             "signals": int(called.sum()),
             "win_rate": rate,
             "win_rate_low": low,
@@ -204,14 +225,13 @@ def _stats(history, rows, serving, kept, probabilities, by_pooled, settings) -> 
             "mean_net_bps": 1e4 * net[called].mean() if called.any() else np.nan,
             "n": int(part.sum()),
         }
-        for key, value in row.items():
-            table.setdefault(key, []).append(value)
 
-    add("all", "as served", 1, np.nan, usable)
+    table = [measured("all", Version("as served", b"", np.nan), usable)]
     for regime in REGIMES:
         key = file_key(regime)
-        add(regime, serving[key].name, 1, serving[key].validation, usable & (rows.regime[tail] == key))
-    return {name: np.array(values, object if isinstance(values[0], str) else None) for name, values in table.items()}
+        table.append(measured(regime, serving[key], usable & (rows.regime[tail] == key)))
+    names = {name: object if isinstance(value, str) else None for name, value in table[0].items()}
+    return {name: np.array([row[name] for row in table], kind) for name, kind in names.items()}
 
 
 if __name__ == "__main__":
