@@ -35,10 +35,13 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     around = {name: values[-fresh:] for name, values in context.context(market).items()}
     rows = model.table(window["timestamp"][-fresh:], around, scaled, names)
     rows["status"] = np.full(fresh, OK, object)
-    absent = [name for name, column in zip(names, raw.T, strict=True) if np.isnan(column).any()]
-    if absent:
-        raise InputNotReady(f"no value for {', '.join(absent)}: a table that they need has no row for this minute")
-    return {"live_features": rows}
+    missing = np.isnan(raw)
+    if missing[-1].any():
+        absent = ", ".join(name for name, gone in zip(names, missing[-1], strict=True) if gone)
+        raise InputNotReady(f"no value for {absent}: a table that they need does not reach back far enough, or has a gap")
+    # Rows of earlier candles that lack a value are left out: the regime filter passes over them.
+    whole = ~missing.any(axis=1)
+    return {"live_features": {name: values[whole] for name, values in rows.items()}}
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:

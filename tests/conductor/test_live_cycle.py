@@ -17,6 +17,9 @@ from conftest import TRAINING_MINUTES, UNSYNCED
 
 from modules.conductor import cycle
 from modules.core import clock
+from modules.core.module import run_predictor
+from modules.m1_data_engine import predictor as data_engine
+from modules.m1_data_engine.feeds import FileFeed
 from modules.m6_executor import predictor as executor
 
 MINUTE = 60_000
@@ -200,6 +203,18 @@ def test_an_exchange_whose_clock_is_behind_has_not_closed_the_candle(trained, ex
     assert done.returncode == 3
     assert "no candle for this minute yet" in done.stdout
     assert not trained.open().workspace.exists("candles_live")
+
+
+@pytest.mark.parametrize(("feature", "waits"), [("depth_cover_60", 0), ("depth_ratio_60", 59)])
+def test_features_of_the_book_wait_for_their_own_warm_up_and_no_longer(trained, market, feature, waits):
+    """An exchange keeps no history of its book: what was learned from one begins with the first live minutes."""
+    run = trained.open()
+    newest = max(int(name.split("_")[1]) for name in run.artifacts.names() if name.startswith("scaler_"))
+    run.artifacts.save_json("scaler_{k}_export", {"low": [0.0], "high": [1.0]}, (0, 0), [feature], newest)
+    book = {name: values[TRAINING_MINUTES:] for name, values in market.depth.items()}
+    run.source = FileFeed(market.candles, {"depth": book})
+    fell_back = [run_predictor(data_engine, run, int(stamp)).fell_back for stamp in book["timestamp"][:70]]
+    assert fell_back == [True] * waits + [False] * (70 - waits)
 
 
 # In this process, where time is ours
