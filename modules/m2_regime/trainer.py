@@ -2,11 +2,13 @@
 
 import logging
 import sys
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 from hmmlearn.hmm import GaussianHMM
 from scipy.optimize import linear_sum_assignment
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
@@ -176,9 +178,11 @@ def fit_mixture(standard: np.ndarray, components: int, settings: Settings) -> Ga
     random = np.random.Generator(np.random.PCG64(settings.learning.seed))
     more = standard[random.choice(len(standard), max(0, components - len(prototypes)), replace=False)]
     starts = np.vstack([prototypes, more])[:components]
-    return GaussianMixture(components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed).fit(
-        standard[-CHAIN_ROWS:]
-    )
+    mixture = GaussianMixture(components, means_init=starts, reg_covar=1e-4, max_iter=60, random_state=settings.learning.seed)
+    with warnings.catch_warnings():
+        # A baseline need not settle to the last digit.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(standard[-CHAIN_ROWS:])
 
 
 def name_components(means: np.ndarray) -> np.ndarray:
