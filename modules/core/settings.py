@@ -159,6 +159,7 @@ class Sentiment:
     x_url: str
     file: str
     encoder: str
+    tuning: str = bounded(choices=("fine-tuned", "frozen"))
     window: int = bounded(15, 60)
     half_life: float = bounded(1, 240)
     max_age: int = bounded(1, 1_440)
