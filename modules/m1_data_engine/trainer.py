@@ -24,7 +24,8 @@ def train(run: Run, progress: Progress) -> list[str]:
     candles = run.workspace.read("candles_history")
     extras = history_extras(run, candles["timestamp"])
     available = registry.candidates(extras)
-    said += [f"left out: {name}" for name in registry.left_out(extras)]
+    if absent := list(registry.left_out(extras)):
+        said.append(f"1 data engine: no features of {', '.join(absent)}: there is no such table")
 
     progress.step(f"1 data engine: {len(available)} candidate features", len(available) + 1)
     market = model.market_of(candles, extras)
