@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPOSITORY, UNSYNCED
+from conftest import REPOSITORY, SYNCED, UNSYNCED
 
 from modules.conductor.replay import stamp_of
 from modules.conductor.training import TRAINERS
@@ -187,8 +187,8 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
 
 
 def interrupted(desk, flags, wait_for: str, seconds: float) -> None:
-    """Ctrl-C some seconds after the command said ``wait_for``."""
-    with subprocess.Popen(desk.door(*flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=UNSYNCED) as process:
+    """Ctrl-C some seconds after the command said ``wait_for``; often while it waits for the disk with a file half done."""
+    with subprocess.Popen(desk.door(*flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=SYNCED) as process:
         said = b""
         while wait_for.encode() not in said:
             piece = os.read(process.stderr.fileno(), 4096)
