@@ -5,9 +5,11 @@ Off where no source is configured: no failure, and no evidence.
 
 import json
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +22,15 @@ from modules.core.words import MINUTE_MS, OFF, OK
 from modules.m4b_sentiment import model, sources, text
 from modules.m4b_sentiment.sources import Asking, Mark, Post, RssSource, XSource
 
+if TYPE_CHECKING:
+    from modules.m4b_sentiment.encoder import PostEncoder
+
 TABLES = ("sentiment_trajectories", "sentiment_counts")
 DROPPED = ("empty", "language", "spam", "duplicate", "stale", "unread")
 ASK_WITHIN_MS = 5 * MINUTE_MS
 """After a candle's close; what feeds say later tells nothing of it, so a replay asks none."""
+ASK_S = 20.0
+"""For all feeds together; those whose turn comes later are asked in the next minute."""
 ENGLISH = ("", "en", "und", "qme", "qht", "zxx")
 """X's marks of posts that may be English: the language itself, and its words for "cannot be told"."""
 
@@ -126,8 +133,11 @@ def _from_feeds(run: Run, close: int) -> tuple[_Seen, dict[str, Mark]]:
     marks = _marks(run)
     posts: list[Post] = []
     failed: list[SourceError] = []
+    began = time.monotonic()
     for source in asked:
         try:
+            if time.monotonic() - began > ASK_S:
+                raise SourceError(f"{source.name} was not asked: the feeds before it took more than {ASK_S:g} s")
             found, marks[source.id] = source.posts(marks.get(source.id, Mark()))
             posts += found
         except SourceError as error:
@@ -216,7 +226,7 @@ def _score(run: Run) -> None:
     run.workspace.append("post_scores", columns)
 
 
-def _encoder(run: Run):  # type: ignore[no-untyped-def]
+def _encoder(run: Run) -> "PostEncoder":
     """The encoder, loaded once a process."""
     from modules.m4b_sentiment.encoder import PostEncoder
 

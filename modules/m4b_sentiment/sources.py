@@ -159,7 +159,7 @@ def parse_feed(body: bytes, content_type: str, name: str) -> list[Post]:
     posts = []
     for entry in entries:
         stamp = dict.get(entry, "published_parsed") or dict.get(entry, "updated_parsed")
-        posts.append(Post(name, str(entry.get("title", "")), _stamp(stamp)))
+        posts.append(Post(name, str(entry.get("title") or entry.get("summary", "")), _stamp(stamp)))
     return posts
 
 

@@ -4,17 +4,22 @@ import hashlib
 import pickle
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modules.core.catalog import M4B
 from modules.core.errors import PipelineError
 from modules.core.module import Run, trainer_main
+from modules.core.settings import Sentiment
 from modules.core.statistics import Figures
 from modules.core.tables import Columns, write_atomically
 from modules.core.telemetry import Progress
 from modules.m4b_sentiment import measure, model, text
 from modules.m4b_sentiment.encoder import PostEncoder, domain
+
+if TYPE_CHECKING:
+    from modules.m4b_sentiment import training
 
 SPLITS = 5
 MIN_LABELLED = 200
@@ -144,7 +149,7 @@ def _corpus(table: Columns) -> _Corpus:
     )
 
 
-def _add_quantised(figures: Figures, fitted, part) -> None:  # type: ignore[no-untyped-def]
+def _add_quantised(figures: Figures, fitted: "training.Trained", part: "training.Labelled") -> None:
     """What 8 bits cost: the exported models side by side on posts that neither learned from."""
     some = part.at(np.arange(len(part))[:: max(1, len(part) // QUANTISED_POSTS)])
     found = []
@@ -156,11 +161,14 @@ def _add_quantised(figures: Figures, fitted, part) -> None:  # type: ignore[no-u
     )
 
 
-def _history(  # type: ignore[no-untyped-def]
-    run: Run, corpus: _Corpus, own: np.ndarray, encoder: PostEncoder, head, figures: Figures
-) -> list[str]:
-    """Write the sentiment of each candle of the history. Labelled posts count with their out-of-fold scores: a score of a
-    model that learned from the very label would look better than any live one."""
+def _history(run: Run, corpus: _Corpus, own: np.ndarray, encoder: PostEncoder, head: model.Head, figures: Figures) -> list[str]:
+    """Write the sentiment of each candle of the history; where that cannot be, no older one stays behind.
+
+    Labelled posts count with their out-of-fold scores: a score of a model that learned from the very label would look
+    better than any live one. The folds are by text and not by time, so a name that became bad news later may colour an
+    earlier post; no price ever enters.
+    """
+    run.workspace.path("sentiment_history").unlink(missing_ok=True)
     settings = run.settings.sentiment
     dated = np.flatnonzero(~np.isnan(corpus.stamps))
     dated = dated[np.argsort(corpus.stamps[dated], kind="stable")]
@@ -185,7 +193,7 @@ def _history(  # type: ignore[no-untyped-def]
     return [f"4B sentiment: {len(dated)} dated posts, {told} of {len(minutes)} minutes have one in the window"]
 
 
-def _add_next(figures: Figures, posts: model.Posts, labels: np.ndarray, head: model.Head, settings) -> None:  # type: ignore[no-untyped-def]
+def _add_next(figures: Figures, posts: model.Posts, labels: np.ndarray, head: model.Head, settings: Sentiment) -> None:
     """Whether the trajectory just before a labelled post tells its label, beside the plain mean of the same posts."""
     from scipy.stats import spearmanr
 

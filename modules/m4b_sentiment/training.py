@@ -1,5 +1,6 @@
 """Training of the post model and of the temporal head. Brings torch; nothing on the live path imports this file."""
 
+import logging
 import random
 import tempfile
 import warnings
@@ -16,6 +17,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 from torch.nn import functional
 
+from modules.core.errors import PipelineError
 from modules.m4b_sentiment import model
 from modules.m4b_sentiment.encoder import SLOTS, Calibration, domain, grams, slots, token_ids
 
@@ -343,9 +345,10 @@ def load_encoder(name: str) -> tuple[Tokenizer, Any]:
     PipelineError : it cannot be loaded; no code that comes with a model is ever run
     """
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as talk
 
-    from modules.core.errors import PipelineError
-
+    talk.set_verbosity_error()
+    talk.disable_progress_bar()
     try:
         fast = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=Path(name).is_dir())
         body = AutoModel.from_pretrained(
@@ -450,6 +453,7 @@ def _export(net: Any) -> tuple[bytes, bytes]:
     axes = {"ids": {1: "tokens"}, "general": {0: "grams"}, "adapted": {0: "grams"}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)  # the exporters' advice to programmers
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
         torch.onnx.export(
             net,
@@ -462,6 +466,7 @@ def _export(net: Any) -> tuple[bytes, bytes]:
             dynamo=False,
         )
         quantize_dynamic(plain, small, weight_type=QuantType.QInt8)
+        logging.disable(logging.NOTSET)
         return plain.read_bytes(), small.read_bytes()
 
 

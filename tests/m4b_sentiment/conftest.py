@@ -55,6 +55,7 @@ def learned(planted, tmp_path_factory):
     run.workspace.write("news_history", history(planted.news, planted.candles["timestamp"][LEARN]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "HEAD_WINDOWS", 4_800)
+        patch.setattr(training, "MIN_STEPS", 200)
         said = trainer.train(run, Progress(quiet=True))
     write_file(root, planted.news, np.arange(len(planted.news["timestamp"])) % 2 == 1)
     return root, said
