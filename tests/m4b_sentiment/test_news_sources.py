@@ -110,6 +110,11 @@ def test_atom(httpserver, feed):
     assert [(post.text, post.published_ms) for post in posts] == [("Bitcoin <b>falls</b>", 1_790_347_313_000)]
 
 
+def test_an_item_without_a_title_is_its_summary(httpserver, feed):
+    answers(httpserver, rss("<item><description>Bitcoin falls</description></item>", "<item></item>"))
+    assert [post.text for post in feed.posts(Mark())[0]] == ["Bitcoin falls", ""]
+
+
 def test_an_unchanged_feed_is_not_read_again(httpserver, feed):
     fresh = Response(
         rss(ITEM.format("Bitcoin falls")), headers={"ETag": 'W/"a1"', "Last-Modified": "Fri, 25 Sep 2026 14:41:53 GMT"}

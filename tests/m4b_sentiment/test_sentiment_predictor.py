@@ -214,6 +214,13 @@ def test_one_feed_down_is_logged_and_all_down_is_a_fallback(opened, stamps, http
     assert "private" not in (run.workspace.root / "logs/pipeline.log").read_text()
 
 
+def test_feeds_that_take_too_long_together_wait_for_the_next_minute(opened, stamps, httpserver, monkeypatch):
+    monkeypatch.setattr(predictor, "ASK_S", -1.0)
+    run = opened(int(stamps[-1]) + MINUTE_MS + 2_000, feeds=[httpserver.url_for("/rss")], file="")
+    assert "was not asked" in run_predictor(predictor, run, int(stamps[-1])).status
+    assert httpserver.log == []
+
+
 def test_the_token_is_in_no_file(opened, stamps, httpserver, monkeypatch):
     monkeypatch.setenv(sources.TOKEN, SECRET)
     answer = Response(json.dumps({"detail": f"bad token {SECRET}"}), 401)
