@@ -12,7 +12,8 @@ from modules.core.errors import SettingsError
 from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist
 from modules.core.telemetry import Progress
-from modules.core.words import MINUTE_MS, NEUTRAL
+from modules.core.words import DAY_MINUTES, MINUTE_MS, NEUTRAL
+from modules.evaluation.live_stats import live_figures
 from modules.m1_data_engine import model
 from modules.m1_data_engine.candle_files import read_candles
 from modules.m1_data_engine.feeds import FileFeed
@@ -20,6 +21,8 @@ from modules.m1_data_engine.feeds import FileFeed
 
 def replay(run: Run, minutes: int | None = None, start: int | None = None, end: int | None = None, quiet: bool = False) -> int:
     """Decide each minute of the candle file that comes after the newest one already decided.
+
+    After a day or more of minutes ``performance/live_stats.csv`` says what the live rows were worth.
 
     Warm-up candles come from the workspace's history where the file follows it without a gap, else from the file's own
     beginning. Ctrl-C stops between two writes without harm: the next call goes on there.
@@ -46,6 +49,10 @@ def replay(run: Run, minutes: int | None = None, start: int | None = None, end: 
             fallen += any(outcome.fell_back for outcome in outcomes)
             progress.advance()
         progress.done()
+        if len(stamps) >= DAY_MINUTES:
+            progress.step("what the live rows were worth")
+            run.workspace.write("live_stats", live_figures(run).columns())
+            progress.done()
     if not quiet:
         for repair in repairs:
             print(f"repaired: {repair}")
@@ -115,6 +122,6 @@ def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None
         f" {median_ms(spans):.1f} ms a minute at the median, {fallen} with a fallback\n"
         f"{int((final['signal'][here] != NEUTRAL).sum())} signals other than NEUTRAL, {len(trades['timestamp'])} closed trades"
         f" in the ledger so far\n"
-        f"see performance/reports.csv, performance/trade_logs.csv and processed/live/ under {run.workspace.root}"
+        f"see performance/reports.csv, performance/live_stats.csv and processed/live/ under {run.workspace.root}"
     )
     sys.stdout.flush()

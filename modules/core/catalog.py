@@ -522,6 +522,7 @@ _TABLES = (
         ist=True,
     ),
     Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
+    Table("live_stats", "performance/live_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
     Table(
         "truth",
         "data/simulated/truth.csv",

@@ -10,7 +10,6 @@ from hmmlearn.hmm import GaussianHMM
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 
 from modules.core import boosting, calibration, evidence
@@ -18,7 +17,7 @@ from modules.core.catalog import M2, NEXT
 from modules.core.history import History, input_names, inputs
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
-from modules.core.statistics import Figures, auc_interval, mean, share
+from modules.core.statistics import Figures, share, warning_figures
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.trees import Trees
@@ -127,7 +126,10 @@ def train(run: Run, progress: Progress) -> list[str]:
     figures = Figures()
     unseen = tail[history.known[tail]]
     _regime_figures(figures, history, unseen, standard, mixture, chain, outputs, settings)
-    _warning_figures(figures, history, unseen, outputs.warning[unseen], moved[unseen], settings)
+    stamps, probability = history.timestamps[unseen], outputs.warning[unseen]
+    given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][unseen], settings)
+    atr, seed = history.features["atr"][unseen], settings.learning.seed
+    warning_figures(figures, "out of sample", stamps, probability, given, moved[unseen], atr, seed)
     run.workspace.write("regime_stats", figures.columns())
     progress.done()
     found = {figure: value for scope, figure, value, *_ in figures.rows if scope == "out of sample"}
@@ -276,31 +278,6 @@ def _regime_figures(
         fitted = fit_mixture(part, components, settings)
         figures.add("training rows", f"BIC a row, {components} components", fitted.bic(part) / len(part), len(part))
         figures.add("training rows", f"AIC a row, {components} components", fitted.aic(part) / len(part), len(part))
-
-
-def _warning_figures(
-    figures: Figures,
-    history: History,
-    tail: np.ndarray,
-    probability: np.ndarray,
-    happened: np.ndarray,
-    settings: Settings,
-) -> None:
-    """Early warnings on rows that nothing was fitted on: (N,) probabilities beside what (N,) bool happened."""
-    stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
-    base, low, high = share(happened, stamps, seed)
-    figures.add(scope, "base rate of a move", base, len(tail), low, high)
-    if happened.any() and not happened.all():
-        area, alone = (float(roc_auc_score(happened, score)) for score in (probability, history.features["atr"][tail]))
-        low, high = auc_interval(probability, happened, stamps, seed)
-        figures.add(scope, "early warning ROC-AUC", area, len(tail), low, high, alone, "ATR alone")
-    value, low, high = mean((probability - happened) ** 2, stamps, seed)
-    figures.add(scope, "early warning Brier score", value, len(tail), low, high, base * (1 - base), "the tail's base rate")
-    given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][tail], settings)
-    value, low, high = share(happened[given], stamps[given], seed)
-    figures.add(scope, "early warning precision", value, int(given.sum()), low, high, base, "base rate")
-    value, low, high = share(given[happened], stamps[happened], seed)
-    figures.add(scope, "early warning recall", value, int(happened.sum()), low, high)
 
 
 if __name__ == "__main__":
