@@ -7,8 +7,10 @@ from modules.core import telemetry
 from modules.core.errors import SettingsError
 from modules.core.module import Run
 
-TRAINERS = ("m1_data_engine", "m4a_whale", "m2_regime", "m3_specialist", "m5_meta_fusion")
-"""The training order: the rooms that are evidence for others come before them."""
+DATA_ENGINE = "m1_data_engine"
+TRAINERS = ("m4a_whale", "m4b_sentiment", DATA_ENGINE, "m2_regime", "m3_specialist", "m5_meta_fusion")
+"""The training order: the rooms that are evidence for others come before them, whales and sentiment even before the
+features, a family of which is made of them. All they need of module 1 are the candles, which are stored first."""
 
 
 def train(run: Run, only: Sequence[str] = (), quiet: bool = False) -> int:
@@ -23,6 +25,9 @@ def train(run: Run, only: Sequence[str] = (), quiet: bool = False) -> int:
         raise SettingsError(f"--only {','.join(unknown)}: no such trainer; there are {', '.join(TRAINERS)}")
     said: list[str] = []
     with run.workspace.held(), telemetry.Progress(quiet) as progress:
+        if run.candles is not None and (not only or DATA_ENGINE in only):
+            said += import_module(f"modules.{DATA_ENGINE}.trainer").store_candles(run, progress)
+            run.candles = None
         for name in TRAINERS:
             if not only or name in only:
                 # Imported here: the trainers bring scikit-learn, LightGBM and hmmlearn, which the live path never loads.

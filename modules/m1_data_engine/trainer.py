@@ -20,7 +20,9 @@ SAMPLE_ROWS = 16_000
 def train(run: Run, progress: Progress) -> list[str]:
     """Read the candles, select features on training rows, write the chunks and scalers; what was done, in lines."""
     data = run.settings.data
-    said = _store_candles(run, progress)
+    said = store_candles(run, progress) if run.candles else []
+    if not run.workspace.exists("candles_history"):
+        raise PipelineError("there are no candles to learn from: give a candle file with --candles FILE")
     candles = run.workspace.read("candles_history")
     extras = history_extras(run, candles["timestamp"])
     available = registry.candidates(extras)
@@ -89,11 +91,9 @@ def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
     return extras
 
 
-def _store_candles(run: Run, progress: Progress) -> list[str]:
-    if run.candles is None:
-        if not run.workspace.exists("candles_history"):
-            raise PipelineError("there are no candles to learn from: give a candle file with --candles FILE")
-        return []
+def store_candles(run: Run, progress: Progress) -> list[str]:
+    """Take the newest rows of the candle file into the workspace; what was mended, in lines."""
+    assert run.candles is not None
     progress.step(f"1 data engine: reading {run.candles.name}")
     candles, repairs = candle_files.read_candles(run.candles, run.settings.data.max_gap_minutes)
     newest = {name: values[-run.settings.data.rows :] for name, values in candles.items()}

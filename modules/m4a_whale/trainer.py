@@ -13,9 +13,9 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from modules.core.catalog import M4A
 from modules.core.errors import PipelineError
-from modules.core.history import History
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
+from modules.core.splits import PurgedWalkForward
 from modules.core.statistics import Figures, mean, share
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
@@ -47,11 +47,15 @@ def train(run: Run, progress: Progress) -> list[str]:
     run.artifacts.forget(M4A)
     for name in ("whale_history", "whale_stats"):
         run.workspace.path(name).unlink(missing_ok=True)
-    history = History.load(run.workspace, settings)
-    bounds = [(history.timestamps[fit_on[-1]], history.timestamps[score[0]], history.timestamps[score[-1]])
-              for fit_on, score in history.walk.split(history.training)]  # fmt: skip
-    last = history.timestamps[history.training - 1]
-    bounds.append((last, last + MINUTE_MS, history.candles["timestamp"][-1]))
+    if not run.workspace.exists("candles_history"):
+        raise PipelineError(f"{run.workspace.path('candles_history')}: is missing; train all modules with --candles FILE first")
+    candles = run.workspace.read("candles_history")
+    every, learning = candles["timestamp"], settings.learning
+    training = int(len(every) * (1 - settings.data.out_of_sample))
+    walk = PurgedWalkForward(learning.folds, settings.labels.horizon + 1, learning.embargo)
+    bounds = [(every[fit_on[-1]], every[score[0]], every[score[-1]]) for fit_on, score in walk.split(training)]
+    last = every[training - 1]
+    bounds.append((last, last + MINUTE_MS, every[-1]))
     enough = [int((transfers["timestamp"] < end + MINUTE_MS).sum()) >= MIN_TRANSFERS for end, _, _ in bounds]
     if not enough[-1]:
         return [
@@ -62,9 +66,8 @@ def train(run: Run, progress: Progress) -> list[str]:
     parts = []
     for (end, first, until), possible in zip(bounds, enough, strict=True):
         if possible:
-            fitted, kept = fit(_upto(transfers, end + MINUTE_MS), _upto(history.candles, end + MINUTE_MS), settings)
-            stamps = history.candles["timestamp"]
-            stamps = stamps[(stamps >= first) & (stamps <= until)]
+            fitted, kept = fit(_upto(transfers, end + MINUTE_MS), _upto(candles, end + MINUTE_MS), settings)
+            stamps = every[(every >= first) & (every <= until)]
             score, impact = model.alerts(fitted, transfers, stamps)
             heard = ~np.isnan(score)
             parts.append((stamps[heard], score[heard], impact[heard]))
@@ -78,7 +81,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     span = int(learned["timestamp"][0]), int(last)
     run.artifacts.save_pickle("whale_model", kept, span, list(fitted.features))
     run.artifacts.save_json("whale_export", model.dump(fitted), span, list(fitted.features))
-    figures = _figures(run, fitted, transfers, history, int(last) + MINUTE_MS)
+    figures = _figures(run, fitted, transfers, candles, int(last) + MINUTE_MS)
     run.workspace.write("whale_stats", figures.columns())
     progress.done()
     silent = "; [whale] source is off, so live rows will be too" if settings.whale.source == "off" else ""
@@ -258,7 +261,7 @@ def _upto(columns: Columns, end: int) -> Columns:
     return {name: values[there] for name, values in columns.items()}
 
 
-def _figures(run: Run, fitted: model.WhaleModel, transfers: Columns, history: History, tail: int) -> Figures:
+def _figures(run: Run, fitted: model.WhaleModel, transfers: Columns, candles: Columns, tail: int) -> Figures:
     settings, figures = run.settings, Figures()
     seed, least = settings.learning.seed, 1 - settings.whale.alert_share
     learned = _upto(transfers, tail)
@@ -274,7 +277,7 @@ def _figures(run: Run, fitted: model.WhaleModel, transfers: Columns, history: Hi
         value, low, high = share(alert, stamps, seed)
         expected = settings.whale.alert_share, "as in training"
         figures.add("out of sample", "share of transactions that are alerts", value, len(alert), low, high, *expected)
-        pushed = push(unseen, history.candles, settings.whale.half_life)
+        pushed = push(unseen, candles, settings.whale.half_life)
         known = ~np.isnan(pushed)
         value, low, high = mean(pushed[known & alert], stamps[known & alert], seed)
         usual = float(pushed[known].mean()) if known.any() else np.nan, "after any large transaction"
@@ -285,12 +288,12 @@ def _figures(run: Run, fitted: model.WhaleModel, transfers: Columns, history: Hi
         tested = {name: values[there] for name, values in unseen.items()}
         label = tested["planted"] > 0
         if label.any() and not label.all():
-            candles = _upto(history.candles, tail)
-            models = {kind: fit(learned, candles, settings, kind)[0] for kind in FITS}
+            before = _upto(candles, tail)
+            models = {kind: fit(learned, before, settings, kind)[0] for kind in FITS}
             scores, alerts = _scored(models, learned, tested, least)
             comparison.figures_of(figures, "planted whales, out of sample", scores, alerts, tested, label, seed)
     if run.workspace.exists("labelled_transactions"):
-        _labelled(figures, run.workspace.read("labelled_transactions"), history.candles, settings)
+        _labelled(figures, run.workspace.read("labelled_transactions"), candles, settings)
     return figures
 
 

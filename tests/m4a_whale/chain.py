@@ -17,7 +17,6 @@ MINUTE = 60_000
 NOON = 1_711_972_800_000
 """2024-04-01 12:00 UTC."""
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "samples"
-WARM_UP = 120
 
 
 def name_of(*parts: object) -> str:
@@ -123,14 +122,10 @@ def transfers_of(market: Simulation, labels: bool = True) -> Columns:
 def market_on_disk(
     folder: Path, minutes: int, seed: int, variant: str = "strong", **whale: Any
 ) -> tuple[Run, Simulation]:
-    """What module 1 and a source leave behind: candles, one chunk of features, and transactions."""
+    """What stands there when the room trains: candles and transactions."""
     market = simulate(minutes, seed, variant)
     run = run_in(folder, **whale)
     run.workspace.write("candles_history", market.candles)
-    rows = {name: market.candles[name][WARM_UP:] for name in ("timestamp", "close")}
-    others = ("atr", "atr_ratio", "trend", "volatility", "place")
-    nothing = {name: np.zeros(minutes - WARM_UP) for name in others} | {"depth_btc": np.full(minutes - WARM_UP, np.nan)}
-    run.workspace.write("chunk", rows | nothing, 0)
     run.workspace.write("historical_transactions", transfers_of(market))
     return run, market
 

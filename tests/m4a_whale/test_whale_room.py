@@ -82,13 +82,13 @@ def test_the_live_row_is_the_histories_row(replay):
 def test_the_history_is_out_of_fold_and_begins_with_the_second_block(trained):
     run, market = trained
     history = run.workspace.read("whale_history")
-    training = int((MINUTES - 120) * 0.8)
-    first = market.candles["timestamp"][120 + training // 4]
+    training = int(MINUTES * 0.8)
+    first = market.candles["timestamp"][training // 4]
     assert history["timestamp"][0] == first
     assert (np.diff(history["timestamp"]) == MINUTE_MS).all()
     assert history["timestamp"][-1] == market.candles["timestamp"][-1]
     entry = run.artifacts.entry("whale_export")
-    assert entry["fitted_to"] == market.candles["timestamp"][119 + training]
+    assert entry["fitted_to"] == market.candles["timestamp"][training - 1]
 
 
 def test_a_cycle_again_leaves_the_same_bytes(replay):
