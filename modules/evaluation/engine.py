@@ -1,0 +1,229 @@
+"""The trade simulation alone: the rules of ``m6_executor.model.step``, jumping from trade to trade.
+
+A trade's candles do not depend on the account, so they are found first, for many decisions at once: each decision's
+next candles are searched in growing blocks for its stop and target. One pass then picks the decisions that are met flat
+and follows the cash from trade to trade with the executor's own arithmetic, so that every figure is the same to the bit.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from modules.core.settings import Costs
+from modules.core.tables import Columns
+
+PRICES = ("open", "high", "low", "close")
+STOP, TARGET, TIME, REVERSAL, OPEN = range(5)
+REASONS = np.array(["stop_loss", "take_profit", "time_exit", "reversal", "open"], object)
+
+BLOCK = 16
+"""Candles of each trade that are searched first."""
+CELLS = 65_536
+"""Candles searched in one go, over all trades: what fits a processor's cache."""
+LEAST_BATCH, FIRST_BATCH, MOST_BATCH = 64, 1_024, 8_192
+"""Decisions whose exits are found in one go. Fewer where most of them fall into one long trade and are ignored."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What was decided at the close of each of N candles, each (N,): ``side`` +1 long, -1 short, 0 neither; ``stop`` and
+    ``target`` in USD; ``size`` as a share of the equity."""
+
+    side: np.ndarray
+    stop: np.ndarray
+    target: np.ndarray
+    size: np.ndarray
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What became of the orders.
+
+    Parameters
+    ----------
+    trades : the closed trades, (T,) columns: ``decided``, ``entered`` and ``exited`` are rows of the candles; ``side``
+        +1 or -1; ``entry``, ``exit`` (fills, USD), ``exit_reason``, ``quantity`` (coins), ``pnl``, ``pnl_bps``,
+        ``costs`` and ``equity`` as in ``m6_executor.model.Trade``
+    rows : (E,) the candles at which the account changed, ascending
+    cash, coins : (E + 1,) USD and signed coins before the first of them and after each
+    """
+
+    trades: Columns
+    rows: np.ndarray
+    cash: np.ndarray
+    coins: np.ndarray
+
+    def equity(self, close: np.ndarray) -> np.ndarray:
+        """(N,) USD at each close, an open position at that price."""
+        at = self._at(len(close))
+        return self.cash[at] + self.coins[at] * close
+
+    def held(self, candles: int) -> np.ndarray:
+        """(N,) signed coins held at each close."""
+        return self.coins[self._at(candles)]
+
+    def _at(self, candles: int) -> np.ndarray:
+        return np.searchsorted(self.rows, np.arange(candles), side="right")
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The candles and prices (USD, before slippage) of T trades in a row; only the last may still be open."""
+
+    decided: np.ndarray
+    exited: np.ndarray
+    price: np.ndarray
+    reason: np.ndarray
+
+
+def simulate(
+    candles: Columns,
+    orders: Orders,
+    costs: Costs,
+    horizon: int | None,
+    capital: float,
+    reverse: bool = False,
+    coins: float | None = None,
+) -> Simulation:
+    """Take an account through all candles as the paper executor would, row for row.
+
+    Parameters
+    ----------
+    candles : open, high, low, close, each (N,) USD
+    horizon : candles that a position may stay open; None for as long as it takes
+    capital : USD at the start
+    reverse : an order against the open position closes it at the next open and opens its own there; the executor's way,
+        and the default, is to ignore it
+    coins : trade so many coins each time, whatever the size and the cash; None reads the orders' sizes
+
+    A position still open at the end is in the equity and in no trade. An account without cash opens nothing more.
+    """
+    prices = {name: np.asarray(candles[name], float) for name in PRICES}
+    path = _path(prices, orders, horizon, reverse)
+    return _settle(prices["open"], orders, path, costs, capital, coins)
+
+
+def _path(candles: Columns, orders: Orders, horizon: int | None, reverse: bool) -> _Path:
+    """The trades that the orders lead to, without regard to money."""
+    last = len(candles["close"]) - 1
+    rows = np.flatnonzero(orders.side[:last])  # an order of the last candle never fills
+    rows = rows[_orderly(candles["close"], orders, rows)]
+    side, stop, target = (values[rows] for values in (orders.side, orders.stop, orders.target))
+    against = _next_against(rows, side, last) if reverse else np.full(len(rows), last)
+    until = np.minimum(against, rows + horizon if horizon else last)
+    at, size, parts = 0, FIRST_BATCH, [_Path(*(np.zeros(0, kind) for kind in (int, int, float, int)))]
+    while at < len(rows):
+        part = slice(at, at + size)
+        exited, price, reason = _exits(candles, side[part], stop[part], target[part], rows[part] + 1, until[part], against[part])
+        following = np.searchsorted(rows, exited - (reason == REVERSAL)).tolist()
+        taken, begin, end = [], at, at + len(following)
+        while at < end:
+            taken.append(at - begin)
+            at = following[at - begin]
+        parts.append(_Path(rows[part][taken], exited[taken], price[taken], reason[taken]))
+        wasted = len(taken) * LEAST_BATCH < size
+        size = max(LEAST_BATCH, size // 2) if wasted else min(MOST_BATCH, size * 2)
+    names = [field.name for field in fields(_Path)]
+    return _Path(*(np.concatenate([getattr(path, name) for path in parts]) for name in names))
+
+
+def _orderly(close: np.ndarray, orders: Orders, rows: np.ndarray) -> np.ndarray:
+    """(K,) bool: the executor would take the order of this row if it were flat and had cash."""
+    side, stop, target, size = (values[rows] for values in (orders.side, orders.stop, orders.target, orders.size))
+    return (side * (close[rows] - stop) > 0) & (side * (target - close[rows]) > 0) & (size > 0)
+
+
+def _next_against(rows: np.ndarray, side: np.ndarray, last: int) -> np.ndarray:
+    """(K,) the row of the next order of the other side; ``last`` where there is none."""
+    turns = np.flatnonzero(side[1:] != side[:-1]) + 1
+    after = np.append(rows[turns], last)
+    return after[np.searchsorted(turns, np.arange(len(rows)), side="right")]
+
+
+def _exits(
+    candles: Columns,
+    side: np.ndarray,
+    stop: np.ndarray,
+    target: np.ndarray,
+    first: np.ndarray,
+    until: np.ndarray,
+    against: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, price before slippage, and reason of K exits; of one that the data does not hold, N, NaN and OPEN."""
+    opens, high, low = candles["open"], candles["high"], candles["low"]
+    long = side > 0
+    row = _reached(high, low, np.where(long, stop, target), np.where(long, target, stop), first, until)
+    reached, there = row <= until, row < len(opens)
+    row_there = np.where(there, row, 0)
+    opened = opens[row_there]
+    stopped = np.where(long, low[row_there] <= stop, high[row_there] >= stop)
+    worse, better = side * np.minimum(side * stop, side * opened), side * np.maximum(side * target, side * opened)
+    price = np.where(there, np.where(reached, np.where(stopped, worse, better), opened), np.nan)
+    left = np.where(there, np.where(until == against, REVERSAL, TIME), OPEN)
+    return row, price, np.where(reached, np.where(stopped, STOP, TARGET), left)
+
+
+def _reached(
+    high: np.ndarray, low: np.ndarray, floor: np.ndarray, ceiling: np.ndarray, first: np.ndarray, until: np.ndarray
+) -> np.ndarray:
+    """(K,) the first row from ``first`` to ``until``, both included, whose low is at the floor or below it or whose high
+    is at the ceiling or above it; ``until`` + 1 where there is none."""
+    found, width = until + 1, BLOCK
+    waiting, at, end = np.arange(len(first)), first, len(high) - 1
+    while len(waiting):
+        block = np.minimum(at[:, None] + np.arange(width), end)
+        hit = (low[block] <= floor[waiting, None]) | (high[block] >= ceiling[waiting, None])
+        ahead = hit.argmax(1)
+        seen = hit[np.arange(len(hit)), ahead]
+        found[waiting[seen]] = np.minimum(at + ahead, until[waiting] + 1)[seen]
+        more = ~seen & (at + width <= until[waiting])
+        waiting, at = waiting[more], at[more] + width
+        width = min(2 * width, max(BLOCK, CELLS // max(1, len(waiting))))
+    return found
+
+
+def _settle(opens: np.ndarray, orders: Orders, path: _Path, costs: Costs, capital: float, coins: float | None) -> Simulation:
+    """The money of the trades, computed in the executor's order of operations."""
+    side, entered = orders.side[path.decided].astype(int), path.decided + 1
+    opened = opens[entered]
+    entry, fill = opened * (1 + side * costs.slippage), path.price * (1 + -side * costs.slippage)
+    share = np.minimum(orders.size[path.decided], 1 / (1 + costs.fee))
+    fee, cash = costs.fee, [capital]
+    bought, spent = [], []
+    for sign, part, into, out in zip(side.tolist(), share.tolist(), entry.tolist(), fill.tolist(), strict=True):
+        before = cash[-1]
+        if before <= 0:
+            break
+        notional = part * before if coins is None else coins * into
+        quantity = sign * notional / into
+        cash.append(before - quantity * into - fee * notional)
+        cash.append(cash[-1] + quantity * out - fee * abs(quantity) * out)
+        bought.append(quantity)
+        spent.append(notional)
+    count = len(bought)
+    rows = np.stack([entered[:count], path.exited[:count]], 1).ravel()
+    quantity, notional = np.array(bought, float), np.array(spent, float)
+    held = np.zeros(2 * count + 1)
+    held[1::2] = quantity
+    changed, levels = rows[rows < len(opens)], np.array(cash, float)
+    closed = slice(0, int((path.exited[:count] < len(opens)).sum()))
+
+    side, opened, entry, fill, price = (values[closed] for values in (side, opened, entry, fill, path.price))
+    quantity, paid = quantity[closed], fee * notional[closed]
+    repaid = fee * np.abs(quantity) * fill
+    pnl = quantity * (fill - entry) - paid - repaid
+    trades = {
+        "decided": path.decided[closed],
+        "entered": entered[closed],
+        "exited": path.exited[closed],
+        "side": side,
+        "entry": entry,
+        "exit": fill,
+        "exit_reason": REASONS[path.reason[closed]],
+        "quantity": np.abs(quantity),
+        "pnl": pnl,
+        "pnl_bps": 1e4 * pnl / (np.abs(quantity) * entry),
+        "costs": paid + np.abs(quantity * (entry - opened)) + repaid + np.abs(quantity * (fill - price)),
+        "equity": levels[2::2][closed],
+    }
+    return Simulation(trades, changed, levels[: len(changed) + 1], held[: len(changed) + 1])
