@@ -68,7 +68,7 @@ def scopes(measured: Measured) -> dict[str, np.ndarray]:
     """Rows by scope: each source, each marked subset, all of one kind of labeller, and all that people labelled."""
     domains = np.array([domain(source) for source in measured.sources], object)
     found = {str(name): domains == name for name in np.unique(domains)}
-    found |= {str(name): measured.sources == name for name in np.unique(measured.sources)}
+    found |= {str(name): measured.sources == name for name in np.unique(measured.sources) if "/" in str(name)}
     three = np.array([len(np.unique(measured.labels[domains == name])) == 3 for name in domains], bool)
     kinds = [str(kind) for kind in np.unique(measured.labelled_by) if kind]
     pooled = {f"pooled: {kind}, 3 classes": (measured.labelled_by == kind) & three for kind in kinds}

@@ -185,6 +185,14 @@ def test_without_news_it_is_off_and_with_too_few_it_says_so(tmp_path):
         trainer.train(run, Progress(quiet=True))
 
 
+def test_a_source_is_measured_whole_and_its_subset_apart():
+    sources = np.array(["bank", "bank/all agree", "bank", "other"], object)
+    kinds, blank = np.array(["human", "human", "human", "model"], object), np.full((4, 3), 1 / 3)
+    measured = measure.Measured(np.array([0, 1, 2, 0]), sources, kinds, blank, blank, blank, np.zeros(4, int))
+    found = {name: np.flatnonzero(rows).tolist() for name, rows in measure.scopes(measured).items()}
+    assert found == {"bank": [0, 1, 2], "other": [3], "bank/all agree": [1], "pooled: human, 3 classes": [0, 1, 2]}
+
+
 def test_figures_by_hand():
     labels = np.array([0, 1, 2, 2])
     assert measure.macro_f1(labels, np.array([0, 1, 2, 1])) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
