@@ -66,10 +66,10 @@ def vader_labels(texts: Sequence[str]) -> np.ndarray:
 
 def scopes(measured: Measured) -> dict[str, np.ndarray]:
     """Rows by scope: each source, each marked subset, all of one kind of labeller, and all that people labelled."""
-    domains = np.array([domain(source) for source in measured.sources], object)
-    found = {str(name): domains == name for name in np.unique(domains)}
+    domains, place = np.unique([domain(source) for source in measured.sources], return_inverse=True)
+    found = {str(name): place == i for i, name in enumerate(domains)}
     found |= {str(name): measured.sources == name for name in np.unique(measured.sources) if "/" in str(name)}
-    three = np.array([len(np.unique(measured.labels[domains == name])) == 3 for name in domains], bool)
+    three = np.array([len(np.unique(measured.labels[place == i])) == 3 for i in range(len(domains))], bool)[place]
     kinds = [str(kind) for kind in np.unique(measured.labelled_by) if kind]
     pooled = {f"pooled: {kind}, 3 classes": (measured.labelled_by == kind) & three for kind in kinds}
     people = np.array([str(kind).startswith("human") for kind in measured.labelled_by], bool) & three
@@ -80,11 +80,10 @@ def scopes(measured: Measured) -> dict[str, np.ndarray]:
 
 def add_figures(figures: Figures, measured: Measured) -> None:
     """Accuracy, gain over TF-IDF, macro-F1 and calibration error of each scope, out of sample."""
+    all_ours, all_blind = _within(measured.scores, measured), _within(measured.blind, measured)
     for scope, rows in scopes(measured).items():
         labels, n = measured.labels[rows], int(rows.sum())
-        ours = _within(measured.scores[rows], measured.sources[rows], measured)
-        blind = _within(measured.blind[rows], measured.sources[rows], measured)
-        theirs = measured.tfidf[rows]
+        ours, blind, theirs = all_ours[rows], all_blind[rows], measured.tfidf[rows]
         hits, base = ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels
         value, low, high = _interval(hits.astype(float))
         figures.add(scope, "accuracy", value, n, low, high, float(base.mean()), TFIDF)
@@ -103,12 +102,11 @@ def add_figures(figures: Figures, measured: Measured) -> None:
 
 def confusion(measured: Measured) -> Columns:
     """The table ``sentiment_confusion``."""
-    rows = []
+    rows, ours = [], _within(measured.scores, measured).argmax(axis=1)
     for scope, here in scopes(measured).items():
-        ours = _within(measured.scores[here], measured.sources[here], measured).argmax(axis=1)
         for label in range(3):
             for predicted in range(3):
-                n = int(((measured.labels[here] == label) & (ours == predicted)).sum())
+                n = int(((measured.labels[here] == label) & (ours[here] == predicted)).sum())
                 rows.append((scope, LABELS[label], LABELS[predicted], n))
     names = ("scope", "label", "predicted", "n")
     return {name: np.array([row[i] for row in rows], object if i == 0 else np.int64) for i, name in enumerate(names)}
@@ -116,10 +114,9 @@ def confusion(measured: Measured) -> Columns:
 
 def calibration(measured: Measured) -> Columns:
     """The table ``sentiment_calibration``: confidence and accuracy by bins of confidence."""
-    rows = []
+    rows, ours = [], _within(measured.scores, measured)
     for scope, here in scopes(measured).items():
-        ours = _within(measured.scores[here], measured.sources[here], measured)
-        rows += [(scope, *part) for part in _bins(ours, measured.labels[here])]
+        rows += [(scope, *part) for part in _bins(ours[here], measured.labels[here])]
     names, kinds = ("scope", "confidence", "accuracy", "n"), (object, float, float, np.int64)
     return {name: np.array([row[i] for row in rows], dtype=kind) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))}
 
@@ -174,12 +171,13 @@ def _bins(scores: np.ndarray, labels: np.ndarray) -> list[tuple[float, float, in
     ]
 
 
-def _within(scores: np.ndarray, sources: np.ndarray, measured: Measured) -> np.ndarray:
+def _within(scores: np.ndarray, measured: Measured) -> np.ndarray:
     """Scores over the labels that a source has at all: one that knows only up and down is not asked for neutral."""
     kept = scores.copy()
-    for source in np.unique(sources):
-        absent = np.setdiff1d(range(3), np.unique(measured.labels[measured.sources == source]))
-        kept[np.ix_(sources == source, absent)] = 0
+    names, place = np.unique([domain(source) for source in measured.sources], return_inverse=True)
+    for i in range(len(names)):
+        here = np.flatnonzero(place == i)
+        kept[np.ix_(here, np.setdiff1d(range(3), measured.labels[here]))] = 0
     return kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
 
 
