@@ -9,14 +9,12 @@ import io
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from modules.core import clock
+from modules.core import clock, http
 from modules.core.errors import SourceError
 from modules.core.retry import TryAgain, retried
 
@@ -90,11 +88,11 @@ class RssSource:
         headers = {name: value for name, value in asked.items() if value}
 
         def once() -> tuple[list[Post], Mark]:
-            status, answered, body = _fetch(self.url, self.name, headers, {}, self.asking.timeout_s, MAX_REDIRECTS)
-            if status == 304:
+            answer = _fetch(self.url, self.name, headers, {}, self.asking.timeout_s, MAX_REDIRECTS)
+            if answer.status == 304:
                 return [], mark
-            said = Mark(_one_line(answered.get("ETag")), _one_line(answered.get("Last-Modified")))
-            return parse_feed(body, answered.get("Content-Type", ""), self.name), said
+            said = Mark(_one_line(answer.headers.get("ETag")), _one_line(answer.headers.get("Last-Modified")))
+            return parse_feed(answer.body, answer.headers.get("Content-Type", ""), self.name), said
 
         return retried(once, self.asking.attempts, sleep=self.asking.sleep)
 
@@ -125,8 +123,8 @@ class XSource:
 
         def once() -> tuple[list[Post], Mark]:
             headers = {"Authorization": f"Bearer {token}"}
-            _, _, body = _fetch(self.url, host_of(self.url), headers, query, self.asking.timeout_s, 0)
-            return parse_search(body, mark)
+            answer = _fetch(self.url, host_of(self.url), headers, query, self.asking.timeout_s, 0)
+            return parse_search(answer.body, mark)
 
         return retried(once, self.asking.attempts, sleep=self.asking.sleep)
 
@@ -221,10 +219,7 @@ def read_file(path: Path) -> tuple[list[Post], int]:
 
 def host_of(url: str) -> str:
     """Who is asked, as tables and messages name it: without the path, the credentials and the keys of an address."""
-    try:
-        return urlsplit(url).hostname or "the feed"
-    except ValueError:
-        return "the feed"
+    return http.host_of(url, "the feed")
 
 
 def url_id(url: str) -> str:
@@ -234,69 +229,20 @@ def url_id(url: str) -> str:
     return f"{host_of(url)[:60]}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
-def _fetch(
-    url: str, name: str, headers: dict[str, str], query: dict[str, str], timeout_s: float, redirects: int
-) -> tuple[int, Any, bytes]:
-    """One request: status, headers and body of a good answer, of bounded size and time."""
-    # Imported here: it costs 0.1 s, and a replay never asks anyone.
-    import requests
-    from urllib3.exceptions import HTTPError, TimeoutError
-
-    slow = TryAgain(f"{name} did not answer within {timeout_s:g} s")
-    session = requests.Session()
-    session.trust_env = False  # neither a .netrc nor a proxy variable adds credentials to a request
-    session.max_redirects = max(1, redirects)
-    try:
-        deadline = time.monotonic() + timeout_s
-        with session.get(
-            url,
-            params=query,
-            headers={"User-Agent": "adaptive-btc-trader", **headers},
-            timeout=timeout_s,
-            stream=True,
-            allow_redirects=redirects > 0,
-        ) as answer:
-            pieces, size = [], 0
-            # read1 returns what has arrived, so a server that sends a byte a second meets the deadline too.
-            while piece := answer.raw.read1(1 << 16, decode_content=True):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_ANSWER_BYTES:
-                    raise SourceError(f"{name} answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
-                if time.monotonic() > deadline:
-                    raise slow
-            status, answered = answer.status_code, answer.headers
-    except (requests.Timeout, TimeoutError):
-        raise slow from None
-    except requests.ConnectionError:
-        raise TryAgain(f"no connection to {name}") from None
-    except HTTPError:
-        raise TryAgain(f"{name} broke off in the middle of its answer") from None
-    except (requests.RequestException, ValueError):
-        raise SourceError(f"{name} cannot be asked: check its address in the section [sentiment]") from None
-    finally:
-        session.close()
-    if status == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
-        return status, answered, b""
-    if status != 200:
-        raise _refusal(name, status, answered)
-    return status, answered, b"".join(pieces)
-
-
-def _refusal(name: str, status: int, answered: Any) -> SourceError:
-    if status == 429:
-        return TryAgain(f"{name} got too many requests (HTTP 429)", _asked_wait(answered))
-    if status >= 500:
-        return TryAgain(f"{name} has trouble of its own (HTTP {status})")
-    return SourceError(f"{name} refused the request (HTTP {status})")
-
-
-def _asked_wait(answered: Any) -> float | None:
-    """Seconds that an answer asks us to wait: Retry-After, or X's own header, which names the time of the end."""
-    after, reset = answered.get("Retry-After", ""), answered.get("x-rate-limit-reset", "")
-    if after.isdecimal():
-        return float(after[:9])
-    return max(0.0, float(reset[:12]) - clock.now_ms() / 1e3) if reset.isdecimal() else None
+def _fetch(url: str, name: str, headers: dict[str, str], query: dict[str, str], timeout_s: float, redirects: int) -> http.Answer:
+    """One request; "not modified" is a good answer to one that asked whether it was."""
+    conditional = "If-None-Match" in headers or "If-Modified-Since" in headers
+    return http.get(
+        url,
+        name,
+        timeout_s,
+        MAX_ANSWER_BYTES,
+        query,
+        {"User-Agent": "adaptive-btc-trader", **headers},
+        good=(200, 304) if conditional else (200,),
+        redirects=redirects,
+        advice="check its address in the section [sentiment]",
+    )
 
 
 def _decoded(body: bytes, content_type: str) -> str:

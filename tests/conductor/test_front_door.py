@@ -188,7 +188,12 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
 
 def interrupted(desk, flags, wait_for: str, seconds: float) -> None:
     """Ctrl-C some seconds after the command said ``wait_for``; often while it waits for the disk with a file half done."""
-    with subprocess.Popen(desk.door(*flags), stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=SYNCED) as process:
+    def as_from_a_terminal() -> None:
+        """A shell starts what it puts into the background deaf to Ctrl-C, and so would these tests be there."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen(desk.door(*flags), stderr=pipe, stdout=pipe, env=SYNCED, preexec_fn=as_from_a_terminal) as process:
         said = b""
         while wait_for.encode() not in said:
             piece = os.read(process.stderr.fileno(), 4096)

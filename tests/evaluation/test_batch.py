@@ -95,7 +95,7 @@ def test_500_replayed_minutes_are_the_rows_of_the_batch(trained: Desk, market: S
     done = trained.replay("--minutes", 500)
     assert done.returncode == 0, done.stderr
     run = trained.open()
-    tables = live_tables(run, market.candles, {"depth": market.depth})
+    tables = live_tables(run, market.candles)
     for name, batch in tables.items():
         live = run.workspace.archived(name)
         served = live["timestamp"] >= market.candles["timestamp"][TRAINING_MINUTES]
