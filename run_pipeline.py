@@ -15,19 +15,21 @@ def arguments() -> argparse.ArgumentParser:
     """All flags."""
     parser = argparse.ArgumentParser(
         prog="run_pipeline.py",
+        usage="%(prog)s [MODE] [FLAGS]",
         description="An adaptive BTC/USD one-minute trader. Without a flag: one live cycle on paper, for cron.",
         epilog="Exit codes: 0 done, 3 a module fell back (the decision is NEUTRAL where it was needed), 1 could not run.",
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train", action="store_true", help="train all modules on --candles FILE")
     mode.add_argument("--replay", action="store_true", help="run the live cycle for each minute of --candles FILE")
+    mode.add_argument("--backtest", action="store_true", help="what the trained models would have earned on --candles FILE")
     mode.add_argument("--loop", action="store_true", help="stay and run a cycle after each candle's close")
     mode.add_argument("--demo", action="store_true", help="train and replay on the simulated market, in a fresh folder")
     mode.add_argument("--check", action="store_true", help="check every file of the workspace against the catalog")
     parser.add_argument("--only", metavar="NAMES", default="", help="with --train: some modules, e.g. m2_regime,m3_specialist")
     parser.add_argument("--minutes", type=_count, metavar="N", help="with --replay: N more minutes")
-    parser.add_argument("--from", dest="start", metavar="TIME", help="with --replay: not before this time (UTC)")
-    parser.add_argument("--to", dest="end", metavar="TIME", help="with --replay: not after this time (UTC)")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="with --replay, --backtest: not before this time (UTC)")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="with --replay, --backtest: not after this time (UTC)")
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of all tables and models (default: this one)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with the settings that differ")
     parser.add_argument("--candles", type=Path, metavar="FILE", help="candles: our CSV, Binance's CSV or zip, gzip too")
@@ -48,8 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.only and not options.train:
         parser.error("--only goes with --train")
-    if not options.replay and (options.minutes or options.start or options.end):
-        parser.error("--minutes, --from and --to go with --replay")
+    if options.minutes and not options.replay:
+        parser.error("--minutes goes with --replay")
+    if (options.start or options.end) and not (options.replay or options.backtest):
+        parser.error("--from and --to go with --replay or --backtest")
 
     def work() -> int:
         from modules.core.module import Run
@@ -68,10 +72,14 @@ def main(argv: list[str] | None = None) -> int:
             from modules.conductor.training import train
 
             return train(run, [name for name in options.only.split(",") if name], options.quiet)
-        if options.replay:
+        if options.replay or options.backtest:
             from modules.conductor.replay import replay, stamp_of
 
             start, end = (stamp_of(text) if text else None for text in (options.start, options.end))
+            if options.backtest:
+                from modules.evaluation.backtest import backtest
+
+                return backtest(run, start, end, options.quiet)
             return replay(run, options.minutes, start, end, options.quiet)
         from modules.conductor import cycle
 

@@ -13,6 +13,7 @@ from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist
 from modules.core.telemetry import Progress
 from modules.core.words import DAY_MINUTES, MINUTE_MS, NEUTRAL
+from modules.evaluation.batch import with_history
 from modules.evaluation.live_stats import live_figures
 from modules.m1_data_engine import model
 from modules.m1_data_engine.candle_files import read_candles
@@ -87,19 +88,9 @@ def _ahead(run: Run, candles: Columns) -> tuple[Columns, np.ndarray]:
         if len(stamps) and stamps[0] == decided + MINUTE_MS:
             return candles, stamps  # the live tables hold the warm-up
     names = run.artifacts.entry("scaler_{k}_export", 0)["features"]
-    joined = _with_history(run, candles)
+    joined = with_history(run, candles)
     warm = joined["timestamp"][model.rows_needed(names) - 1 :]
     return joined, stamps[np.isin(stamps, warm)]
-
-
-def _with_history(run: Run, candles: Columns) -> Columns:
-    if not run.workspace.exists("candles_history"):
-        return candles
-    history = run.workspace.read("candles_history", last=catalog.CANDLES_KEPT)
-    before = history["timestamp"] < candles["timestamp"][0]
-    if not before.any() or history["timestamp"][before][-1] != candles["timestamp"][0] - MINUTE_MS:
-        return candles
-    return {name: np.concatenate([history[name][before], candles[name]]) for name in candles}
 
 
 def _extras(run: Run) -> dict[str, Columns]:

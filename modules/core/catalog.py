@@ -523,6 +523,7 @@ _TABLES = (
     ),
     Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
     Table("live_stats", "performance/live_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
+    Table("backtest_stats", "performance/backtest_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
     Table(
         "truth",
         "data/simulated/truth.csv",

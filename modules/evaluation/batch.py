@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from modules.core import evidence
+from modules.core import catalog, evidence
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns
-from modules.core.words import OK
+from modules.core.words import MINUTE_MS, OK
 from modules.m1_data_engine import context
 from modules.m1_data_engine import model as m1
 from modules.m1_data_engine import predictor as m1_live
@@ -60,3 +60,14 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
     signals = m5.gather(features, tables["next_regime_probs"], regime, tables["early_warnings"], specialist, now)
     final = m5.answer(m5_live.fusion(run), signals, settings)
     return tables | {"specialist_signals": specialist, "final_signals": final}
+
+
+def with_history(run: Run, candles: Columns) -> Columns:
+    """Candles, with the newest of the workspace's history before them where they follow it without a gap: for warm-up."""
+    if not run.workspace.exists("candles_history"):
+        return candles
+    history = run.workspace.read("candles_history", last=catalog.CANDLES_KEPT)
+    before = history["timestamp"] < candles["timestamp"][0]
+    if not before.any() or history["timestamp"][before][-1] != candles["timestamp"][0] - MINUTE_MS:
+        return candles
+    return {name: np.concatenate([history[name][before], candles[name]]) for name in candles}
