@@ -31,8 +31,7 @@ def at(workspace: Workspace, timestamp: int) -> Columns:
 def neutral(evidence: Evidence, rows: int) -> Columns:
     """What "no evidence" reads like, (rows,) columns."""
     return {
-        key: np.full(rows, value, dtype=object if isinstance(value, str) else float)
-        for key, value in evidence.neutral.items()
+        key: np.full(rows, value, dtype=object if isinstance(value, str) else float) for key, value in evidence.neutral.items()
     }
 
 
@@ -78,8 +77,6 @@ def _choices(evidence: Evidence) -> dict[str, list[str]]:
 def _encoded_names(evidence: Evidence) -> list[str]:
     choices = _choices(evidence)
     names = [
-        name
-        for key in evidence.neutral
-        for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
+        name for key in evidence.neutral for name in ([f"{key}_{word}" for word in choices[key]] if key in choices else [key])
     ]
     return [f"{evidence.table}_{name}" for name in names]

@@ -151,9 +151,7 @@ class Workspace:
             kept = max(0, live.parsed - (len(live.lines) - stay))
             new = parse(table, path, header, tail, 2 + stay)
             written.parsed = min(len(lines), kept + len(tail))
-            written.columns = _frozen(
-                {key: np.concatenate([live.columns[key][:kept], new[key]])[-len(lines) :] for key in new}
-            )
+            written.columns = _frozen({key: np.concatenate([live.columns[key][:kept], new[key]])[-len(lines) :] for key in new})
         self._live[name] = written
 
     def newest(self, name: str) -> int | None:

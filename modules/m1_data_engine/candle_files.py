@@ -105,9 +105,7 @@ def read_candles(path: str | os.PathLike, max_gap_minutes: int = 60) -> tuple[Co
     return _validated(path, _read_slow(path), max_gap_minutes)
 
 
-def parse_kline_rows(
-    rows: Sequence[Sequence], max_gap_minutes: int = 60, repairs: list[str] | None = None
-) -> Columns:
+def parse_kline_rows(rows: Sequence[Sequence], max_gap_minutes: int = 60, repairs: list[str] | None = None) -> Columns:
     """Candles from the rows of Binance's REST answer, held to the same rules as a file.
 
     Source: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#klinecandlestick-data

@@ -72,9 +72,7 @@ def train(run: Run, progress: Progress) -> list[str]:
 
 def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
     """The optional tables of the workspace, and whale and sentiment history lagged by one minute where there is one."""
-    extras = {
-        name: run.workspace.read(f"{name}_history") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")
-    }
+    extras = {name: run.workspace.read(f"{name}_history") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")}
     said = evidence.history(run.workspace, timestamps, lag=1)
     if run.workspace.exists("whale_history"):
         extras["whale"] = {
@@ -138,9 +136,7 @@ def _select(
     return scores, model.select(rankings, sample, run.settings.data.select, run.settings.data.max_correlation)
 
 
-def _write_chunks(
-    run: Run, candles: Columns, around: Columns, raw: np.ndarray, rows: np.ndarray, names: list[str]
-) -> Figures:
+def _write_chunks(run: Run, candles: Columns, around: Columns, raw: np.ndarray, rows: np.ndarray, names: list[str]) -> Figures:
     """Chunk k scaled by the scaler of chunk k-1, chunk 0 by its own (law 3)."""
     from sklearn.preprocessing import MinMaxScaler
 
@@ -165,8 +161,14 @@ def _write_chunks(
         run.artifacts.save_pickle("scaler_{k}", fitted, span, names, k)
         if scaled_before is not None:
             moved = model.drift(scaled_before, scaled)
-            figures.add(f"chunk {k - 1} to {k}", "drift: squared difference of scaled means", moved, len(part),
-                        baseline=run.settings.data.drift_mse, baseline_is="reported as drift above this")
+            figures.add(
+                f"chunk {k - 1} to {k}",
+                "drift: squared difference of scaled means",
+                moved,
+                len(part),
+                baseline=run.settings.data.drift_mse,
+                baseline_is="reported as drift above this",
+            )
         scaler, scaled_before = own, scaled
     return figures
 

@@ -55,9 +55,7 @@ def figures_of(
             drawn = (weights @ hits) / np.maximum(weights @ rows, 1e-9)
             other = alerts[simple] & label
             best = other.sum() / max(of(alerts[simple]).sum(), 1)
-            figures.add(
-                scope, f"{name}: {figure}", value, int(rows.sum()), *_interval(drawn), *_unless(name, simple, best)
-            )
+            figures.add(scope, f"{name}: {figure}", value, int(rows.sum()), *_interval(drawn), *_unless(name, simple, best))
 
 
 def area(label: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -253,9 +253,7 @@ def dump(model: WhaleModel) -> dict[str, Any]:
     content["arrays"] = {name: values.tolist() for name, values in model.arrays.items()}
     imputer = model.imputer
     content["imputer"] = {name: getattr(imputer, name).tolist() for name in ("start", "low", "high")}
-    content["imputer"]["steps"] = [
-        [i, coefficients.tolist(), intercept] for i, coefficients, intercept in imputer.steps
-    ]
+    content["imputer"]["steps"] = [[i, coefficients.tolist(), intercept] for i, coefficients, intercept in imputer.steps]
     return content
 
 
@@ -269,9 +267,7 @@ def load(data: bytes) -> WhaleModel:
     content = json.loads(data)
     unknown = [name for name in content["features"] if name not in CANDIDATES]
     if unknown or content["detector"] not in DETECTORS:
-        raise ArtifactError(
-            f"the whale model takes {', '.join(unknown) or content['detector']}, unknown here; train again"
-        )
+        raise ArtifactError(f"the whale model takes {', '.join(unknown) or content['detector']}, unknown here; train again")
     chain = content.pop("imputer")
     steps = tuple((int(i), np.array(coefficients), float(intercept)) for i, coefficients, intercept in chain["steps"])
     arrays = {name: np.array(values, float) for name, values in content.pop("arrays").items()}

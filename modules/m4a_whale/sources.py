@@ -99,9 +99,7 @@ class Mempool:
     def _paged(self, block: dict[str, Any]) -> list[Transfer]:
         found: list[Transfer] = []
         for start in range(0, block["count"], PAGE):
-            page = self.web.ask(
-                f"/api/block/{block['id']}/txs/{start}", lambda answer: _page(answer, block, self.addresses)
-            )
+            page = self.web.ask(f"/api/block/{block['id']}/txs/{start}", lambda answer: _page(answer, block, self.addresses))
             found += [transfer for transfer in page if transfer.value_btc * SATOSHI >= self.min_satoshi]
         return found
 
@@ -172,9 +170,7 @@ class CsvFile:
         try:
             text = self.path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"{self.path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})"
-            ) from None
+            raise SourceError(f"{self.path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
         lines = text[: text.rfind("\n") + 1].splitlines()
         if not lines:
             raise SourceError(f"{self.path}: is empty: not even a header")
@@ -322,9 +318,7 @@ def _whale_alert_page(answer: Any, addresses: frozenset[str]) -> tuple[list[Tran
             raise ValueError
         if chain == "bitcoin" and symbol == "btc" and amount <= ALL_COINS / SATOSHI:
             mined = _seconds(row["timestamp"]) * 1000
-            found.append(
-                Transfer(_hash(row["hash"]), amount, *UNKNOWN, to_exchange=to, from_exchange=from_, mined=mined)
-            )
+            found.append(Transfer(_hash(row["hash"]), amount, *UNKNOWN, to_exchange=to, from_exchange=from_, mined=mined))
     return found, len(rows), cursor
 
 

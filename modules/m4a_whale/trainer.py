@@ -94,9 +94,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     ]
 
 
-def fit(
-    transfers: Columns, candles: Columns, settings: Settings, kind: str = ""
-) -> tuple[model.WhaleModel, dict[str, Any]]:
+def fit(transfers: Columns, candles: Columns, settings: Settings, kind: str = "") -> tuple[model.WhaleModel, dict[str, Any]]:
     """The model of transactions and candles, all of which are training rows, and what the libraries made of them.
 
     Rows that are alike in every number count once, so that a thousand copies of one are no cluster of their own.
@@ -307,9 +305,7 @@ def _labelled(figures: Figures, rows: Columns, candles: Columns, settings: Setti
     for k in range(CV_FOLDS):
         train, test = ({name: values[side] for name, values in rows.items()} for side in (fold != k, fold == k))
         models = {kind: fit(train, candles, settings, kind)[0] for kind in FITS}
-        for found, into in zip(
-            _scored(models, train, test, 1 - settings.whale.alert_share), (scores, alerts), strict=True
-        ):
+        for found, into in zip(_scored(models, train, test, 1 - settings.whale.alert_share), (scores, alerts), strict=True):
             for name, values in found.items():
                 into.setdefault(name, []).append(values)
     scope = "labelled_transactions (labels as good as their source), five folds"

@@ -119,10 +119,7 @@ def recorded(workspace: Workspace, min_btc: float) -> Columns:
     if workspace.exists("live_transactions"):
         parts.append(workspace.archived("live_transactions"))
     names = [*_empty(), *(["planted"] if any("planted" in part for part in parts) else [])]
-    joined = {
-        name: np.concatenate([part.get(name, np.full(len(part["timestamp"]), np.nan)) for part in parts])
-        for name in names
-    }
+    joined = {name: np.concatenate([part.get(name, np.full(len(part["timestamp"]), np.nan)) for part in parts]) for name in names}
     order = np.argsort(joined["timestamp"], kind="stable")
     counted_until: dict[str, float] = {}
     keep = []

@@ -49,9 +49,7 @@ class Web:
         """Whether the budget is used up."""
         return self.monotonic() > self.deadline
 
-    def ask(
-        self, path: str, parse: Callable[[Any], Parsed], query: dict[str, Any] | None = None, plain: bool = False
-    ) -> Parsed:
+    def ask(self, path: str, parse: Callable[[Any], Parsed], query: dict[str, Any] | None = None, plain: bool = False) -> Parsed:
         """The parsed answer, asked for again where it may be better next time.
 
         Parameters
@@ -80,8 +78,6 @@ class Web:
             try:
                 return parse(body.decode() if plain else json.loads(body))
             except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-                raise TryAgain(
-                    f"{self.host} answered in another shape than it declares for {path.split('?')[0][:60]}"
-                ) from None
+                raise TryAgain(f"{self.host} answered in another shape than it declares for {path.split('?')[0][:60]}") from None
 
         return retried(once, self.attempts, sleep=self.sleep)

@@ -177,9 +177,7 @@ def answer(fusion: FusionModel, signals: Columns, settings: Settings) -> Columns
     }
 
 
-def gather(
-    features: Columns, coming: Columns, regime: Columns, warning: Columns, specialist: Columns, said: Columns
-) -> Columns:
+def gather(features: Columns, coming: Columns, regime: Columns, warning: Columns, specialist: Columns, said: Columns) -> Columns:
     """The (N,) columns that ``decide`` takes, from the rows of its input tables for the same N candles."""
     signals = {key: features[key] for key in ("timestamp", "close", "atr", "atr_ratio", "depth_btc")}
     signals |= {column.name: coming[column.name] for column in NEXT}

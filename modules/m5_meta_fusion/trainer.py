@@ -92,9 +92,7 @@ def gather(run: Run, history: History) -> tuple[Columns, np.ndarray, dict[str, n
     return signals, specialist["fold"], outcome
 
 
-def _fit_side(
-    standard: np.ndarray, gain: np.ndarray, won: np.ndarray, fitting: np.ndarray, newest: np.ndarray
-) -> model.Side:
+def _fit_side(standard: np.ndarray, gain: np.ndarray, won: np.ndarray, fitting: np.ndarray, newest: np.ndarray) -> model.Side:
     """Fit on the older blocks; the newest one chooses the penalties and calibrates."""
     gain_weights, gain_intercept = np.zeros(standard.shape[1]), float(gain[fitting].mean())
     best = float(((gain[newest] - gain_intercept) ** 2).mean())
@@ -140,9 +138,7 @@ def _export(fusion: model.FusionModel) -> dict[str, object]:
     }
 
 
-def _figures(
-    fusion: model.FusionModel, signals: Columns, outcome: dict[str, np.ndarray], settings: Settings
-) -> Figures:
+def _figures(fusion: model.FusionModel, signals: Columns, outcome: dict[str, np.ndarray], settings: Settings) -> Figures:
     """Both rules on the unseen tail, each signal taken as a trade of its own, after costs."""
     figures, scope, seed = Figures(), "out of sample", settings.learning.seed
     stamps, cost = signals["timestamp"], settings.costs.round_trip
@@ -163,18 +159,27 @@ def _figures(
         if rule == "fused":
             value, low, high = mean(1e4 * net[paying], stamps[paying], seed)
             promised = float(decisions.expected_bps[paying].mean()) if paying.any() else np.nan
-            figures.add(scope, "minutes that pass the expected-value rule: mean net bps", value, int(paying.sum()), low, high,
-                        promised, "what the rule expected")
+            figures.add(
+                scope,
+                "minutes that pass the expected-value rule: mean net bps",
+                value,
+                int(paying.sum()),
+                low,
+                high,
+                promised,
+                "what the rule expected",
+            )
             for name, veto in decisions.vetoes.items():
                 figures.add(scope, f"share of minutes vetoed: {name}", float(veto.mean()), len(veto))
     standard = fusion.standard(model.input_rows(signals, settings.costs))
     for name, side in fusion.sides.items():
         won = outcome[name] > cost
-        brier = ((side.probability(standard) - won) ** 2)
+        brier = (side.probability(standard) - won) ** 2
         base = float(won.mean() * (1 - won.mean()))
         value, low, high = mean(brier, stamps, seed)
-        figures.add(scope, f"{name}: Brier score of winning after costs", value, len(won), low, high, base,
-                    "the tail's base rate")
+        figures.add(
+            scope, f"{name}: Brier score of winning after costs", value, len(won), low, high, base, "the tail's base rate"
+        )
     return figures
 
 

@@ -188,6 +188,7 @@ def test_the_demo_refuses_a_folder_that_is_not_its_own(tmp_path):
 
 def interrupted(desk, flags, wait_for: str, seconds: float) -> None:
     """Ctrl-C some seconds after the command said ``wait_for``; often while it waits for the disk with a file half done."""
+
     def as_from_a_terminal() -> None:
         """A shell starts what it puts into the background deaf to Ctrl-C, and so would these tests be there."""
         signal.signal(signal.SIGINT, signal.default_int_handler)

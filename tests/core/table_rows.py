@@ -87,7 +87,6 @@ def part(columns, start, end):
 
 def same(left, right) -> bool:
     return list(left) == list(right) and all(
-        left[name].dtype == right[name].dtype
-        and np.array_equal(left[name], right[name], equal_nan=left[name].dtype == float)
+        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name], equal_nan=left[name].dtype == float)
         for name in left
     )

@@ -23,9 +23,7 @@ def say(workspace, count=10, status="ok"):
     minutes = START + MINUTE_MS * np.arange(count)
     told = np.full(count, status, object)
     score, impact = np.arange(count) / 100, np.array(["sell_pressure"] * count, object)
-    workspace.write(
-        "whale_alerts", {"timestamp": minutes, "whale_alert_score": score, "impact_type": impact, "status": told}
-    )
+    workspace.write("whale_alerts", {"timestamp": minutes, "whale_alert_score": score, "impact_type": impact, "status": told})
     feeling = {"trajectory": -np.arange(count) / 10, "volatility": np.full(count, 0.25)}
     workspace.write("sentiment_trajectories", {"timestamp": minutes, **feeling, "status": told})
 

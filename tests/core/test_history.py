@@ -13,9 +13,7 @@ from modules.core.tables import Workspace
 from modules.core.words import MINUTE_MS
 
 ROWS = 700
-SETTINGS = load_settings(
-    overrides={"labels": {"horizon": 12, "move_points": 30.0}, "learning": {"embargo": 33, "folds": 5}}
-)
+SETTINGS = load_settings(overrides={"labels": {"horizon": 12, "move_points": 30.0}, "learning": {"embargo": 33, "folds": 5}})
 
 
 @pytest.fixture

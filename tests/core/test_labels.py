@@ -74,9 +74,7 @@ def slow_outcome(bars, atr, side, stop_atr, target_atr, horizon):
 
 
 @pytest.mark.parametrize("side", [1, -1])
-@given(
-    bars=candles(), atr=st.integers(1, 5), stop=st.integers(1, 3), target=st.integers(1, 3), horizon=st.integers(1, 14)
-)
+@given(bars=candles(), atr=st.integers(1, 5), stop=st.integers(1, 3), target=st.integers(1, 3), horizon=st.integers(1, 14))
 def test_barrier_outcome(side, bars, atr, stop, target, horizon):
     spans = np.full(len(bars["close"]), float(atr))
     got = barrier_outcome(bars, spans, side, stop, target, horizon)
@@ -85,9 +83,7 @@ def test_barrier_outcome(side, bars, atr, stop, target, horizon):
 
 def test_the_stop_comes_first_and_a_gap_fills_at_the_open():
     def trade(side, *rows):
-        bars = dict(
-            zip(("open", "high", "low", "close"), np.array([(100, 100, 100, 100), *rows], float).T, strict=True)
-        )
+        bars = dict(zip(("open", "high", "low", "close"), np.array([(100, 100, 100, 100), *rows], float).T, strict=True))
         return barrier_outcome(bars, np.ones(len(rows) + 1), side, 2, 3, len(rows) - 1)[0]
 
     end = (100, 100, 100, 100)

@@ -124,9 +124,7 @@ def test_the_minute_again_leaves_the_same_bytes(run):
 
 def test_row_at(run):
     for minute, status in ((0, "ok"), (60_000, "fallback: late"), (120_000, "off")):
-        run.workspace.append(
-            "current_regime", one_row(START + minute, regime="TREND_UP", confidence=0.5, status=status)
-        )
+        run.workspace.append("current_regime", one_row(START + minute, regime="TREND_UP", confidence=0.5, status=status))
     rows = run.workspace.read("current_regime")
     assert row_at(rows, START, "regime")["status"] == "ok"
     assert row_at(rows, START + 120_000, "regime")["status"] == "off"

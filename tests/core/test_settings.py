@@ -101,6 +101,4 @@ def test_a_line_lost_from_the_defaults(tmp_path, monkeypatch):
 
 
 def test_round_trip_costs():
-    assert load_settings(overrides={"costs": {"fee": 0.001, "slippage": 0.0005}}).costs.round_trip == pytest.approx(
-        0.003
-    )
+    assert load_settings(overrides={"costs": {"fee": 0.001, "slippage": 0.0005}}).costs.round_trip == pytest.approx(0.003)

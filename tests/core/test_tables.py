@@ -204,9 +204,7 @@ def test_a_missing_table(tmp_path, name):
     assert Workspace(tmp_path).newest(name) is None
 
 
-@pytest.mark.parametrize(
-    "act", [lambda w: w.newest("current_regime"), lambda w: w.append("current_regime", plain(REGIMES, 1))]
-)
+@pytest.mark.parametrize("act", [lambda w: w.newest("current_regime"), lambda w: w.append("current_regime", plain(REGIMES, 1))])
 def test_a_line_without_a_stamp(tmp_path, act):
     workspace = Workspace(tmp_path)
     workspace.write("current_regime", plain(REGIMES, 1))

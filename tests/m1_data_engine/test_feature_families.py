@@ -266,9 +266,7 @@ PLAIN = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    name=st.sampled_from(sorted(PLAIN)), window=st.integers(2, 70), rows=st.integers(1, 140), seed=st.integers(0, 10**6)
-)
+@given(name=st.sampled_from(sorted(PLAIN)), window=st.integers(2, 70), rows=st.integers(1, 140), seed=st.integers(0, 10**6))
 def test_windows_are_what_they_say_and_depend_on_themselves_alone(name, window, rows, seed):
     windowed, plain = PLAIN[name]
     values = 42_000 + np.random.default_rng(seed).normal(size=rows)

@@ -127,9 +127,7 @@ def warmup_faults(feature: Feature, market: Market, usual: float = 0.0) -> list[
     return faults
 
 
-@pytest.mark.parametrize(
-    ("name", "warmup"), [("rsi_14", 150), ("adx_14", 250), ("volatility_60", 59), ("log_return_5", 4)]
-)
+@pytest.mark.parametrize(("name", "warmup"), [("rsi_14", 150), ("adx_14", 250), ("volatility_60", 59), ("log_return_5", 4)])
 def test_too_short_a_warmup_is_caught(market, name, warmup):
     feature = registry.named([name])[0]
     short = Feature(feature.family, name, warmup, feature.compute)

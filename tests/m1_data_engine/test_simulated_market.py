@@ -332,9 +332,7 @@ def mean_move_t(market: Simulation, stamps: np.ndarray, sign: np.ndarray, span: 
     return float(signed.mean() / signed.std() * np.sqrt(len(signed)))
 
 
-@pytest.mark.parametrize(
-    ("variant", "least", "most"), [("weak", 4.0, 40.0), ("strong", 4.0, 80.0), ("null", -3.0, 3.0)]
-)
+@pytest.mark.parametrize(("variant", "least", "most"), [("weak", 4.0, 40.0), ("strong", 4.0, 80.0), ("null", -3.0, 3.0)])
 def test_planted_whales_move_the_price_and_ordinary_ones_do_not(variant: str, least: float, most: float) -> None:
     market = big(variant)
     moved = market.transfers
@@ -344,9 +342,7 @@ def test_planted_whales_move_the_price_and_ordinary_ones_do_not(variant: str, le
     assert abs(mean_move_t(market, moved["timestamp"][ordinary], direction[ordinary], WHALE_MINUTES)) < 3.5
 
 
-@pytest.mark.parametrize(
-    ("variant", "least", "most"), [("weak", 4.0, 40.0), ("strong", 4.0, 80.0), ("null", -3.0, 3.0)]
-)
+@pytest.mark.parametrize(("variant", "least", "most"), [("weak", 4.0, 40.0), ("strong", 4.0, 80.0), ("null", -3.0, 3.0)])
 def test_headlines_move_the_price_in_the_direction_of_their_label(variant: str, least: float, most: float) -> None:
     market = big(variant)
     label, stamps = market.news["label"], market.news["timestamp"]

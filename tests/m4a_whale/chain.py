@@ -24,9 +24,7 @@ def name_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def paying(
-    txid: str, *outputs: tuple[float, str], source: str = "elsewhere", inputs: int = 1, fee: int = 2_000
-) -> dict:
+def paying(txid: str, *outputs: tuple[float, str], source: str = "elsewhere", inputs: int = 1, fee: int = 2_000) -> dict:
     """A transaction as esplora writes it; outputs are (BTC, address)."""
     total = sum(round(value * 1e8) for value, _ in outputs)
     before = {"scriptpubkey_address": source, "value": (total + fee) // inputs}
@@ -119,9 +117,7 @@ def transfers_of(market: Simulation, labels: bool = True) -> Columns:
     return rows
 
 
-def market_on_disk(
-    folder: Path, minutes: int, seed: int, variant: str = "strong", **whale: Any
-) -> tuple[Run, Simulation]:
+def market_on_disk(folder: Path, minutes: int, seed: int, variant: str = "strong", **whale: Any) -> tuple[Run, Simulation]:
     """What stands there when the room trains: candles and transactions."""
     market = simulate(minutes, seed, variant)
     run = run_in(folder, **whale)

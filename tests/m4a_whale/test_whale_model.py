@@ -84,9 +84,7 @@ def test_the_export_on_disk_scores_the_same_bits_one_by_one_and_all_at_once(kind
     fitted, _ = trainer.fit(transfers, candles(), load_settings(), kind)
     loaded = model.load(json.dumps(model.dump(fitted)).encode())
     together = fitted.share_below(transfers)
-    apart = [
-        loaded.share_below({name: values[i : i + 1] for name, values in transfers.items()})[0] for i in range(0, 400, 7)
-    ]
+    apart = [loaded.share_below({name: values[i : i + 1] for name, values in transfers.items()})[0] for i in range(0, 400, 7)]
     assert together[::7].tolist() == apart
 
 

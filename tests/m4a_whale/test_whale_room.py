@@ -193,9 +193,7 @@ def test_a_live_cycle_starts_cold_in_time_and_loads_no_training_library(replay, 
         for name in ("whale_alerts", "live_transactions", "chain_read"):
             replay.workspace.path(name).unlink(missing_ok=True)
         started = time.perf_counter()
-        told = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-        ).stdout
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout
         spans.append(time.perf_counter() - started)
     status, modules = told.splitlines()
     assert status == "ok"

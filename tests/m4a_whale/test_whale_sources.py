@@ -209,10 +209,7 @@ def test_old_rows_move_to_the_archive_and_still_count_in_the_record(run):
     class Busy:
         def news(self, known, since_ms, upto_ms):
             numbers = (math.nan,) * 4
-            found = [
-                transactions.Transfer(name_of(upto_ms, i), 500.0, *numbers, True, False, upto_ms - i)
-                for i in range(450)
-            ]
+            found = [transactions.Transfer(name_of(upto_ms, i), 500.0, *numbers, True, False, upto_ms - i) for i in range(450)]
             return transactions.News(found, [])
 
     for minute in range(8):

@@ -80,16 +80,10 @@ def _coin(coin: str) -> tuple[Feature, ...]:
     of_coin = partial(feature, needs=(coin,))
     return (
         *(of_coin(f"{coin}_return_{n}", n, partial(other_return, table=coin, horizon=n)) for n in (1, 5, 15)),
-        *(
-            of_coin(f"{coin}_relative_strength_{n}", n, partial(relative_strength, table=coin, horizon=n))
-            for n in (15, 60, 240)
-        ),
+        *(of_coin(f"{coin}_relative_strength_{n}", n, partial(relative_strength, table=coin, horizon=n)) for n in (15, 60, 240)),
         *(of_coin(f"{coin}_correlation_{n}", n, partial(return_correlation, table=coin, window=n)) for n in (60, 240)),
         of_coin(f"{coin}_beta_240", 240, partial(beta, table=coin, window=240)),
-        *(
-            of_coin(f"{coin}_lead_correlation_{n}", n + 1, partial(lead_correlation, table=coin, window=n))
-            for n in (60, 240)
-        ),
+        *(of_coin(f"{coin}_lead_correlation_{n}", n + 1, partial(lead_correlation, table=coin, window=n)) for n in (60, 240)),
         of_coin(f"{coin}_unanswered_5", 240, partial(unanswered_return, table=coin, horizon=5, window=240)),
         of_coin(f"{coin}_pair_distance_240", 239, partial(pair_distance, table=coin, window=240)),
         of_coin(f"{coin}_taker_imbalance_15", 14, partial(other_taker_imbalance, table=coin, window=15)),

@@ -101,8 +101,7 @@ def large_trade_ratio(market: Market, window: int) -> Array:
 def illiquidity(market: Market, window: int) -> Array:
     """Amihud's (2002) absolute return per volume in the window over that of the day; 1 where nothing moved."""
     near, day = (
-        rolling.ratio(rolling.total(np.abs(log_return(market, 1)), n), volume_total(market, n))
-        for n in (window, DAY_MINUTES)
+        rolling.ratio(rolling.total(np.abs(log_return(market, 1)), n), volume_total(market, n)) for n in (window, DAY_MINUTES)
     )
     return rolling.ratio(near, day, empty=1.0)
 

@@ -194,10 +194,7 @@ FEATURES = (
     feature("doji_share_15", 14, averaged(doji, 15)),
     feature("hammer_balance_15", 14, averaged(hammer_balance, 15)),
     feature("engulfing_balance_15", 15, averaged(engulfing, 15)),
-    *(
-        feature(f"hidden_divergence_{n}", wilder_rows(14) + 2 * n - 1, partial(hidden_divergence, window=n))
-        for n in (15, 30)
-    ),
+    *(feature(f"hidden_divergence_{n}", wilder_rows(14) + 2 * n - 1, partial(hidden_divergence, window=n)) for n in (15, 30)),
     *(feature(f"divergence_{n}", wilder_rows(14) + 2 * n - 1, partial(divergence, window=n)) for n in (15, 30)),
     feature("run_length", LONGEST_RUN - 1, run_length),
     *(feature(f"direction_balance_{n}", n - 1, averaged(direction, n)) for n in (15, 60)),

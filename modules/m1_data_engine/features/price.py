@@ -75,10 +75,7 @@ FEATURES = (
         for fast, slow in pairwise(AVERAGES)
     ),
     *(feature(f"support_distance_{n}", n - 1, per_close(partial(support_points, window=n))) for n in LEVEL_WINDOWS),
-    *(
-        feature(f"resistance_distance_{n}", n - 1, per_close(partial(resistance_points, window=n)))
-        for n in LEVEL_WINDOWS
-    ),
+    *(feature(f"resistance_distance_{n}", n - 1, per_close(partial(resistance_points, window=n))) for n in LEVEL_WINDOWS),
     *(feature(f"range_position_{n}", n - 1, partial(range_position, window=n)) for n in (60, 240, 1440)),
     *(
         feature(

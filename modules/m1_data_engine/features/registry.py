@@ -90,8 +90,7 @@ def named(names: Iterable[str]) -> tuple[Feature, ...]:
     unknown = [name for name in wanted if name not in _BY_NAME]
     if unknown:
         raise PipelineError(
-            f"no such feature: {', '.join(unknown)}. The models were trained with another version of the features:"
-            " train again"
+            f"no such feature: {', '.join(unknown)}. The models were trained with another version of the features: train again"
         )
     return tuple(_BY_NAME[name] for name in wanted)
 

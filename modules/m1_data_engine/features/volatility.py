@@ -64,9 +64,7 @@ def atr_ratio(market: Market, window: int, usual: int) -> Array:
 
 def volatility_of_volatility(market: Market, window: int) -> Array:
     """Coefficient of variation, over the window, of the 15-minute volatility."""
-    return rolling.ratio(
-        rolling.deviation(volatility(market, 15), window), rolling.mean(volatility(market, 15), window)
-    )
+    return rolling.ratio(rolling.deviation(volatility(market, 15), window), rolling.mean(volatility(market, 15), window))
 
 
 def volatility_pace(market: Market, fast: int, slow: int) -> Array:

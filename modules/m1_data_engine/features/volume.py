@@ -51,9 +51,7 @@ def on_balance_volume(market: Market, window: int) -> Array:
     The change of OBV over a window is the window's sum of signed volume; summed afresh, for the running total of
     TA-Lib's OBV rounds differently in a short buffer.
     """
-    return rolling.ratio(
-        rolling.total(np.sign(log_return(market, 1)) * market["volume"], window), volume_total(market, window)
-    )
+    return rolling.ratio(rolling.total(np.sign(log_return(market, 1)) * market["volume"], window), volume_total(market, window))
 
 
 def accumulation(market: Market, window: int) -> Array:
