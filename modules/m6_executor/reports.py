@@ -66,7 +66,8 @@ def report(trades: Columns, hours: Columns, course: Course, capital: float, cost
 
     Before the first closed trade every value is empty and every n is 0: nothing has been measured.
     """
-    scope = f"paper ledger since {datetime_ist(course.start)} IST, after costs"
+    until = datetime_ist(int(hours["timestamp"][-1]))
+    scope = f"paper ledger, {datetime_ist(course.start)} IST through the hour of {until} IST, after costs"
     figures = Figures()
     n = len(trades["timestamp"])
 
