@@ -7,6 +7,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest

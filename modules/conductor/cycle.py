@@ -45,7 +45,7 @@ def live(run: Run, quiet: bool = False) -> int:
     """One cycle on the newest closed candle of the exchange; 0, or 3 where a room fell back."""
     must_be_trained(run)
     run.source = run.source or ExchangeFeed(run.settings)
-    timestamp = _newest_closed()
+    timestamp = clock.newest_closed_ms()
     with run.workspace.held():
         clock.sleep(max(0.0, _due(timestamp) - clock.now_ms()) / 1e3)
         return _decide(run, timestamp, quiet)
@@ -64,7 +64,7 @@ def loop(run: Run, quiet: bool = False) -> int:
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with run.workspace.held():
-            timestamp = _newest_closed()
+            timestamp = clock.newest_closed_ms()
             while not asked_to_stop:
                 wait_s = (_due(timestamp) - clock.now_ms()) / 1e3
                 if wait_s > 0:
@@ -72,7 +72,7 @@ def loop(run: Run, quiet: bool = False) -> int:
                     continue
                 _decide(run, timestamp, quiet)
                 # A cycle that ends in the next minute must not cost that minute its own.
-                timestamp = max(timestamp + MINUTE_MS, _newest_closed())
+                timestamp = max(timestamp + MINUTE_MS, clock.newest_closed_ms())
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -90,11 +90,6 @@ def _decide(run: Run, timestamp: int, quiet: bool) -> int:
         for outcome in fallen:
             print(f"  {outcome.room}: {outcome.status}")
     return FELL_BACK if fallen else 0
-
-
-def _newest_closed() -> int:
-    """The open time of the newest candle that has closed, Unix ms."""
-    return clock.now_ms() // MINUTE_MS * MINUTE_MS - MINUTE_MS
 
 
 def _due(timestamp: int) -> int:

@@ -10,7 +10,7 @@ from modules.conductor.training import train
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import load_settings
-from modules.core.tables import Columns
+from modules.core.tables import Columns, Workspace
 from modules.m1_data_engine.simulated_market import Simulation, simulate
 
 TRAINING_MINUTES, REPLAY_MINUTES = 30_000, 240
@@ -30,7 +30,9 @@ def demo(folder: Path, config: Path | None, quiet: bool = False) -> int:
         raise PipelineError(f"{folder}: is no folder; give an empty one with --workspace DIR")
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise PipelineError(f"{folder}: is not empty and holds no earlier demo; give an empty folder with --workspace DIR")
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        with Workspace(folder).held():  # not while an earlier demo is still at work in it
+            shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / MARK).write_text("Made by --demo on the simulated market; the next demo replaces this whole folder.\n")
     settings = load_settings(config, OVERRIDES)
@@ -66,7 +68,9 @@ def _summary(run: Run) -> None:
     planted = truth["regime"][np.searchsorted(truth["timestamp"], regime["timestamp"])]
     agreement = float((regime["regime"] == planted).mean())
     print("\nWhat it found on the simulated market (weak planted edge), all out of sample and after costs:")
-    print(f"  regime named as planted          {agreement:.2f}  n {len(planted)} replayed minutes, by chance about 0.13")
+    commonest = max(float((planted == name).mean()) for name in planted)
+    against = f"always the commonest of these minutes: {commonest:.2f}"
+    print(f"  regime named as planted          {agreement:.2f}  n {len(planted)} replayed minutes, {against}")
     for table, figure, label in (
         ("regime_stats", "regime accuracy", "regime as in hindsight"),
         ("regime_stats", "early warning ROC-AUC", "early warning ROC-AUC"),
@@ -75,8 +79,12 @@ def _summary(run: Run) -> None:
         ("fusion_stats", "fused: mean net bps a signal", "mean net bps a signal"),
     ):
         print(f"  {label:32} {_told(stats[table], figure)}")
-    told = zip(*(stats["reports"][name] for name in ("figure", "value", "n")), strict=True)
-    measured = [f"  {figure:48} {value:.4f}  n {n}" for figure, value, n in told if not np.isnan(value)]
+    reports = stats["reports"]
+    measured = [
+        f"  {figure:36} {_told(reports, figure)}"
+        for figure, value in zip(reports["figure"], reports["value"], strict=True)
+        if not np.isnan(value)
+    ]
     print("In the replay, on paper:")
     print("\n".join(measured or ["  no trade was made, so there is nothing to measure  n 0"]))
     print(

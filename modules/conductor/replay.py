@@ -50,14 +50,15 @@ def replay(run: Run, minutes: int | None = None, start: int | None = None, end: 
             fallen += any(outcome.fell_back for outcome in outcomes)
             progress.advance()
         progress.done()
-        if len(stamps) >= DAY_MINUTES:
+        judged = len(stamps) >= DAY_MINUTES
+        if judged:
             progress.step("what the live rows were worth")
             run.workspace.write("live_stats", live_figures(run).columns())
             progress.done()
     if not quiet:
         for repair in repairs:
             print(f"repaired: {repair}")
-        _tell(run, stamps, spans, fallen)
+        _tell(run, stamps, spans, fallen, judged)
     return 3 if fallen else 0
 
 
@@ -98,13 +99,15 @@ def _extras(run: Run) -> dict[str, Columns]:
     return {name: run.workspace.read(f"{name}_history") for name in names}
 
 
-def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None:
+def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int, judged: bool) -> None:
     if not len(stamps):
         print(
             "nothing to do: every minute of the file is decided already, too early for the warm-up,"
             " or not between --from and --to"
         )
         return
+    if seen := int((stamps <= run.artifacts.fitted_to()).sum()):
+        print(f"IN SAMPLE: the models learned from {seen} of these minutes; what the paper account made of them says nothing")
     final = run.workspace.archived("final_signals")
     here = final["timestamp"] >= stamps[0]
     trades = run.workspace.read("trade_logs") if run.workspace.exists("trade_logs") else {"timestamp": np.zeros(0)}
@@ -113,6 +116,7 @@ def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int) -> None
         f" {median_ms(spans):.1f} ms a minute at the median, {fallen} with a fallback\n"
         f"{int((final['signal'][here] != NEUTRAL).sum())} signals other than NEUTRAL, {len(trades['timestamp'])} closed trades"
         f" in the ledger so far\n"
-        f"see performance/reports.csv, performance/live_stats.csv and processed/live/ under {run.workspace.root}"
+        f"see performance/reports.csv{', performance/live_stats.csv' if judged else ''} and processed/live/"
+        f" under {run.workspace.root}"
     )
     sys.stdout.flush()

@@ -97,6 +97,12 @@ class Artifacts:
             raise ArtifactError(f"{name.format(k=k)} was never trained in {self.workspace.root}; train again with --train")
         return manifest[name.format(k=k)]
 
+    def fitted_to(self) -> int:
+        """The newest candle that anything was fitted on, Unix ms; -1 where nothing was. Scalers do not count: they are
+        fitted on the newest chunk by design, and know no label."""
+        entries = self._read_manifest().items()
+        return max((int(entry["fitted_to"]) for name, entry in entries if not name.startswith("scaler_")), default=-1)
+
     def names(self) -> list[str]:
         return list(self._read_manifest())
 

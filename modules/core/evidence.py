@@ -37,15 +37,25 @@ def neutral(evidence: Evidence, rows: int) -> Columns:
 
 def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
     """What they said of each of (N,) candles, ``lag`` candles before it; neutral where there is no history."""
+    return _said(workspace, {e.table: TABLES[e.table].history for e in EVIDENCE}, timestamps - lag * MINUTE_MS)
+
+
+def live(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
+    """The same from the live tables, as far as they reach back; neutral too where a room was off or fell back."""
+    return _said(workspace, {e.table: e.table for e in EVIDENCE}, timestamps - lag * MINUTE_MS)
+
+
+def _said(workspace: Workspace, tables: dict[str, str], wanted: np.ndarray) -> Columns:
     said: Columns = {}
     for evidence in EVIDENCE:
-        table = TABLES[evidence.table].history
+        table = tables[evidence.table]
         rows = workspace.read(table) if workspace.exists(table) else None
-        wanted = timestamps - lag * MINUTE_MS
-        for key, values in neutral(evidence, len(timestamps)).items():
+        for key, values in neutral(evidence, len(wanted)).items():
             if rows is not None and len(rows["timestamp"]):
                 position = np.clip(np.searchsorted(rows["timestamp"], wanted), 0, len(rows["timestamp"]) - 1)
                 found = rows["timestamp"][position] == wanted
+                if "status" in rows:
+                    found &= rows["status"][position] == OK
                 values[found] = rows[key][position[found]]
             said[key] = values
     return said

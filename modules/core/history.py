@@ -103,6 +103,18 @@ class History:
         fusion, horizon = self.settings.fusion, self.settings.labels.horizon
         return labels.barrier_outcome(self.candles, atr, side, fusion.stop_atr, fusion.target_atr, horizon)[self.position]
 
+    def places(self, table: Columns, what: str) -> np.ndarray:
+        """Where each row of an earlier room's table stands in this history.
+
+        Raises
+        ------
+        PipelineError : it was made from other candles
+        """
+        at = np.minimum(np.searchsorted(self.timestamps, table["timestamp"]), len(self) - 1)
+        if not np.array_equal(self.timestamps[at], table["timestamp"]):
+            raise PipelineError(f"{what} was made from other candles than the features: train all modules again")
+        return at
+
     def span(self, rows: np.ndarray) -> tuple[int, int]:
         """Stamps of the first and last of some rows, for the manifest."""
         return int(self.timestamps[rows[0]]), int(self.timestamps[rows[-1]])

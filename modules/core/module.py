@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modules.core import telemetry
+from modules.core import clock, telemetry
 from modules.core.artifacts import Artifacts
 from modules.core.errors import InputNotReady, NotTrainedError, PipelineError
 from modules.core.settings import Settings, load_settings
@@ -128,16 +128,19 @@ def _append(run: Run, rows: dict[str, Columns]) -> None:
         run.workspace.append(table, columns)
 
 
-def predictor_main(predictor: ModuleType, newest: str = "candles_live") -> int:
-    """``python -m modules.<room>.predictor``: the newest candle on disk, this room alone."""
-    options = _options(f"Run {predictor.__spec__.parent if predictor.__spec__ else ''} on the newest candle on disk.")
+def predictor_main(predictor: ModuleType, feed: Callable[[Settings], Source] | None = None) -> int:
+    """``python -m modules.<room>.predictor``: this room alone, on the newest candle on disk; one that is given a feed
+    fetches the newest closed candle itself."""
+    options = _options(f"Run {predictor.__spec__.parent if predictor.__spec__ else ''} on the newest candle.")
 
     def work() -> int:
         run = Run.open(options.workspace, load_settings(options.config))
         with run.workspace.held():
-            timestamp = run.workspace.newest(newest)
+            timestamp = run.workspace.newest("candles_live")
+            if feed is not None:
+                run.source, timestamp = feed(run.settings), clock.newest_closed_ms()
             if timestamp is None:
-                raise InputNotReady(f"{run.workspace.path(newest)} has no row yet: run module 1 first")
+                raise InputNotReady(f"{run.workspace.path('candles_live')} has no row yet: run module 1 first")
             module = sys.modules["__main__"]
             outcome = run_predictor(_Named(module), run, timestamp)
         print(f"{outcome.room}: {outcome.status} for {datetime_ist(timestamp)} IST in {outcome.milliseconds:.1f} ms")

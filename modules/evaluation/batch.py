@@ -3,6 +3,7 @@
 import numpy as np
 
 from modules.core import catalog, evidence
+from modules.core.catalog import EVIDENCE, TABLES
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns
@@ -33,7 +34,8 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
 
     Raises
     ------
-    PipelineError : fewer candles than the warm-up takes
+    PipelineError : fewer candles than the warm-up takes; or whale or sentiment models are trained and their history ends
+        before these candles do, for live they would have spoken
     """
     settings = run.settings
     names, scaler = m1_live.scaling(run)
@@ -49,6 +51,13 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
 
     features = {name: values[memory:] for name, values in features.items()}
     stamps = features["timestamp"]
+    for room in EVIDENCE:
+        table = TABLES[room.table].history
+        if run.workspace.exists(table) and (run.workspace.newest(table) or 0) < stamps[-1]:
+            raise PipelineError(
+                f"{run.workspace.path(table)}: ends before these candles do, so what the pipeline would have decided is not"
+                " known from it; train on candles that reach as far, or --replay"
+            )
     before, now = (evidence.history(run.workspace, stamps, lag) for lag in (1, 0))
     tables = {"live_features": features, **m2.answer(m2_live.models(run), axes, features, before, settings)}
     regime = tables["current_regime"]

@@ -12,8 +12,8 @@ from modules.core.words import BUY, MINUTE_MS, NEUTRAL, OK, SELL
 def live_figures(run: Run) -> Figures:
     """Early warnings, the specialists' signals and the final signals of all live rows, the archive's too.
 
-    Rows that fell back, and rows whose horizon is not over or has a hole, are left out. A signal counts as a trade of
-    its own, filled as the executor would fill it, after costs.
+    Rows that the models learned from, rows that fell back, and rows whose horizon is not over or has a hole, are left
+    out. A signal counts as a trade of its own, filled as the executor would fill it, after costs.
     """
     settings, figures = run.settings, Figures()
     wanted, fusion, seed = settings.labels, settings.fusion, settings.learning.seed
@@ -30,7 +30,7 @@ def live_figures(run: Run) -> Figures:
     atr = np.full(len(stamps), np.nan)
     atr[np.searchsorted(stamps, features["timestamp"])] = features["atr"]
 
-    judgeable = stamps[whole & ~np.isnan(atr)]
+    judgeable = stamps[whole & ~np.isnan(atr) & (stamps > run.artifacts.fitted_to())]
     warnings = _only(warnings, judgeable)
     at = np.searchsorted(stamps, warnings["timestamp"])
     if not len(at):

@@ -399,7 +399,7 @@ def _validated(path: object, cells: _Cells, max_gap_minutes: int) -> tuple[Colum
         repairs.append(f"{further} of {in_all} in all filled with flat candles")
 
     columns = {name: np.ascontiguousarray(raw[name][kept]) for name in COLUMNS[1:]}
-    return _without_gaps({"timestamp": stamps[kept], **columns}), repairs
+    return without_gaps({"timestamp": stamps[kept], **columns}), repairs
 
 
 def _milliseconds(stamps: np.ndarray) -> tuple[np.ndarray, list[Rule]]:
@@ -443,7 +443,7 @@ def _cell_faults(raw: Columns) -> Iterator[Rule]:
         yield name, above, lambda i, whole=whole: f"is more than {whole} {raw[whole][i]:.15g}"  # type: ignore[misc]
 
 
-def _without_gaps(columns: Columns) -> Columns:
+def without_gaps(columns: Columns) -> Columns:
     """Every minute once: one that is missing repeats the close before it, without volume and trades."""
     stamps = columns["timestamp"]
     every = np.arange(stamps[0], stamps[-1] + MINUTE_MS, MINUTE_MS)

@@ -14,7 +14,10 @@ _QUIETEST_BPS = 0.1
 
 
 def context(market: Market) -> dict[str, Array]:
-    """``catalog.CONTEXT`` of N candles; NaN in the warm-up, and in ``depth_btc`` where no depth table exists."""
+    """``catalog.CONTEXT`` of N candles; NaN in the warm-up, and in ``depth_btc`` where no depth table exists.
+
+    A minute that the depth table does not know has a depth of 0: what is not known to be there is not there to trade on.
+    """
     atr = common.atr(market, 14)
     spread_of_returns = common.volatility(market, _HOUR) * np.sqrt(_HOUR)
     columns = {
@@ -27,7 +30,8 @@ def context(market: Market) -> dict[str, Array]:
     }
     columns = {name: np.where(np.arange(len(market)) < WARMUP, np.nan, values) for name, values in columns.items()}
     if "depth" in market.extras:
-        columns["depth_btc"] = np.minimum(market.extra("depth", "bid_btc"), market.extra("depth", "ask_btc"))
+        depth = np.minimum(market.extra("depth", "bid_btc"), market.extra("depth", "ask_btc"))
+        columns["depth_btc"] = np.nan_to_num(depth, nan=0.0)
     else:
         columns["depth_btc"] = np.full(len(market), np.nan)
     return columns

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modules.core import evidence
 from modules.core.catalog import CONTEXT, EXTRAS
 from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS
@@ -61,6 +62,13 @@ def market_of(candles: Columns, extras: dict[str, Columns]) -> Market:
     return Market(candles, joined)
 
 
+def evidence_extras(timestamps: np.ndarray, said: Columns) -> dict[str, Columns]:
+    """What the whale and sentiment rooms said, (N,) columns already lagged, as optional tables of the market."""
+    whale = {"whale_alert_score": said["whale_alert_score"], "impact": evidence.whale_sign(said["impact_type"])}
+    sentiment = {"trajectory": said["trajectory"], "volatility": said["volatility"]}
+    return {"whale": {"timestamp": timestamps, **whale}, "sentiment": {"timestamp": timestamps, **sentiment}}
+
+
 def features(market: Market, names: Collection[str]) -> np.ndarray:
     """(N, len(names)) raw features in the order of ``names``; NaN in each one's warm-up."""
     return registry.compute(market, registry.named(names))
@@ -71,7 +79,7 @@ def rows_needed(names: Collection[str]) -> int:
     return max([context.WARMUP, *(feature.warmup for feature in registry.named(names))]) + 1
 
 
-def fill_missing(rows: np.ndarray, max_missing: float) -> np.ndarray:
+def fill_missing(rows: np.ndarray, max_missing: float, max_age: int) -> np.ndarray:
     """Carry the last observation of each column forward, in place, and find the rows that still miss too much.
 
     Nothing is interpolated: between two known values that would use the later one (law 1), and after carrying
@@ -80,6 +88,7 @@ def fill_missing(rows: np.ndarray, max_missing: float) -> np.ndarray:
     Parameters
     ----------
     rows : (N, F), changed
+    max_age : rows for which an observation may be carried on; beyond it nothing is known
 
     Returns
     -------
@@ -90,16 +99,17 @@ def fill_missing(rows: np.ndarray, max_missing: float) -> np.ndarray:
     for column in rows.T:
         unknown = np.isnan(column)
         missing += unknown
-        latest = np.maximum.accumulate(np.where(unknown, 0, np.arange(len(column))))
-        column[:] = column[latest]
+        here = np.arange(len(column))
+        latest = np.maximum.accumulate(np.where(unknown, 0, here))
+        column[:] = np.where(here - latest <= max_age, column[latest], np.nan)
         empty |= np.isnan(column)
     return (missing <= max_missing * rows.shape[1]) & ~empty
 
 
 def bins(values: np.ndarray, count: int = 16) -> np.ndarray:
-    """(N,) the quantile bin of each value, 0 to at most ``count`` - 1."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)[1:-1]))
-    return np.searchsorted(edges, values, side="right")
+    """(N,) the quantile bin of each value, 0 to at most ``count``; a value that most rows have gets a bin of its own."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)))[:-1]
+    return np.searchsorted(edges, values, side="left")
 
 
 def select(rankings: Sequence[np.ndarray], sample: np.ndarray, count: int, max_correlation: float) -> list[int]:
@@ -115,9 +125,11 @@ def select(rankings: Sequence[np.ndarray], sample: np.ndarray, count: int, max_c
     -------
     at most ``count`` column numbers in the order taken; ties go to the earlier column
     """
-    ranks = sample.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
+    from scipy.stats import rankdata  # training only: its import costs more than the live minute
+
+    ranks = rankdata(sample, axis=0)
     ranks -= ranks.mean(axis=0)
-    ranks /= np.linalg.norm(ranks, axis=0)
+    ranks /= np.maximum(np.linalg.norm(ranks, axis=0), 1e-12)
     waiting = [list(np.argsort(-scores, kind="stable")) for scores in rankings]
     taken: list[int] = []
     while len(taken) < count and any(waiting):
@@ -128,6 +140,13 @@ def select(rankings: Sequence[np.ndarray], sample: np.ndarray, count: int, max_c
                     taken.append(column)
                     break
     return taken
+
+
+def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Consecutive parts of ``size`` rows; a rest below half of that joins the part before it, for a scaler fitted on a
+    few rows would be the one that the live minute uses."""
+    count = max(1, round(len(rows) / size))
+    return [rows[k * size : (k + 1) * size if k + 1 < count else len(rows)] for k in range(count)]
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> float:

@@ -4,13 +4,15 @@ import sys
 
 import numpy as np
 
-from modules.core import catalog, evidence
+from modules.core import catalog, evidence, telemetry
 from modules.core.errors import InputNotReady, SourceError
 from modules.core.module import Run, predictor_main
 from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS, OK
 from modules.m1_data_engine import context, model
+from modules.m1_data_engine.candle_files import without_gaps
 from modules.m1_data_engine.features import registry
+from modules.m1_data_engine.feeds import ExchangeFeed
 
 TABLES = ("candles_live", "live_features")
 
@@ -29,7 +31,7 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     if fresh < 1:
         raise InputNotReady(f"{len(candles['timestamp'])} candles on disk, {needed} are needed for warm-up")
     window = {name: values[-(needed + fresh - 1) :] for name, values in candles.items()}
-    market = model.market_of(window, _extras(run, window["timestamp"]))
+    market = model.market_of(window, _extras(run, window["timestamp"], names))
     raw = model.features(market, names)[-fresh:]
     scaled = scaler.scale(raw)
     around = {name: values[-fresh:] for name, values in context.context(market).items()}
@@ -65,11 +67,30 @@ def _fetch(run: Run, timestamp: int, names: list[str]) -> None:
     candles = run.source.candles(newest, timestamp, catalog.CANDLES_KEPT)
     if not len(candles["timestamp"]) or candles["timestamp"][-1] != timestamp:
         raise SourceError("the source has no candle for this minute yet")
+    candles = _seamless(run, candles)
     for name in _extras_wanted(names):
-        rows = run.source.extra(name, run.workspace.newest(f"{name}_live"), timestamp, catalog.CANDLES_KEPT)
+        try:
+            rows = run.source.extra(name, run.workspace.newest(f"{name}_live"), timestamp, catalog.CANDLES_KEPT)
+        except SourceError as error:
+            # The candle must come in all the same: the executor needs it for stops and exits.
+            telemetry.log(run.workspace.root, f"m1_data_engine has no {name} at {timestamp}: {error}")
+            continue
         if rows is not None and len(rows["timestamp"]):
             run.workspace.append(f"{name}_live", rows | {"status": np.full(len(rows["timestamp"]), OK, object)})
     run.workspace.append("candles_live", candles | {"status": np.full(len(candles["timestamp"]), OK, object)})
+
+
+def _seamless(run: Run, candles: Columns) -> Columns:
+    """The new candles, with flat ones before them where the exchange left a short hole after those on disk."""
+    last = run.workspace.read("candles_live", last=1) if run.workspace.exists("candles_live") else {}
+    if not last or not len(last["timestamp"]):
+        return candles
+    missing = (int(candles["timestamp"][0]) - int(last["timestamp"][0])) // MINUTE_MS - 1
+    if not 0 < missing <= run.settings.data.max_gap_minutes:
+        return candles
+    telemetry.log(run.workspace.root, f"m1_data_engine filled {missing} minutes with flat candles: the exchange had none")
+    joined = {name: np.concatenate([last[name], values]) for name, values in candles.items()}
+    return {name: values[1:] for name, values in without_gaps(joined).items()}
 
 
 def _extras_wanted(names: list[str]) -> list[str]:
@@ -103,15 +124,21 @@ def _rows_to_write(run: Run, timestamp: int, possible: int) -> int:
     return min(wanted, possible)
 
 
-def _extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
+def _extras(run: Run, timestamps: np.ndarray, names: list[str]) -> dict[str, Columns]:
+    """The optional tables as far as they are on disk, whale and sentiment as training saw them: lagged, neutral where a
+    room said nothing.
+
+    Raises
+    ------
+    InputNotReady : a feature in use is made of a table that is not there
+    """
     extras = {name: run.workspace.read(f"{name}_live") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_live")}
-    for name, table in (("whale", "whale_alerts"), ("sentiment", "sentiment_trajectories")):
-        if run.workspace.exists(table) and run.workspace.exists(catalog.TABLES[table].history):
-            rows = run.workspace.read(table)
-            lagged = {**rows, "timestamp": rows["timestamp"] + MINUTE_MS}
-            if name == "whale":
-                lagged["impact"] = evidence.whale_sign(rows["impact_type"])
-            extras[name] = lagged
+    needed = {need for feature in registry.named(names) for need in feature.needs}
+    if needed & {"whale", "sentiment"}:
+        extras |= model.evidence_extras(timestamps, evidence.live(run.workspace, timestamps, lag=1))
+    absent = sorted(needed - set(extras))
+    if absent:
+        raise InputNotReady(f"features in use are made of {', '.join(absent)}, and there is no such table under data/live")
     return extras
 
 
@@ -125,4 +152,4 @@ def scaling(run: Run) -> tuple[list[str], model.Scaler]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(predictor_main(sys.modules[__name__]))
+    raise SystemExit(predictor_main(sys.modules[__name__], ExchangeFeed))

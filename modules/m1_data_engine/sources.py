@@ -37,7 +37,7 @@ class BinanceSource:
     timeout_s : seconds until a request counts as unanswered
     attempts : tries a request, with growing waits in between; Retry-After is honoured
     sleep : how to wait, a seam for tests
-    max_gap_minutes : holes in the exchange's candles up to this long are filled flat, longer ones are refused
+    max_gap_minutes : holes in the exchange's candles up to this long are filled flat; nothing before a longer one is given
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class BinanceSource:
         Returns
         -------
         The columns of ``read_candles``, minutes without gaps; without rows where nothing new has closed. The first may
-        lie later than the minute after ``after_ms`` when more than ``count`` minutes have passed.
+        lie later than the minute after ``after_ms`` when more than ``count`` minutes have passed, or when the exchange
+        itself has a hole longer than ``max_gap_minutes``.
 
         Raises
         ------
@@ -104,7 +105,7 @@ class BinanceSource:
         if not closed:
             return empty_columns()
         try:
-            return parse_kline_rows(closed, self.max_gap_minutes, self.repairs)
+            return parse_kline_rows(_newest_run(closed, self.max_gap_minutes), self.max_gap_minutes, self.repairs)
         except TableError as error:
             shown = "; ".join(error.faults[:3]) + ("; ..." if len(error.faults) > 3 else "")
             raise SourceError(f"{self.host} answered with faulty candles: {shown}") from None
@@ -176,6 +177,15 @@ def _kline_page(rows: Any) -> list[list]:
     for row in rows:
         if len(row) < KLINE_FIELDS or type(row[OPEN_TIME]) is not int or type(row[CLOSE_TIME]) is not int:
             raise TypeError
+    return rows
+
+
+def _newest_run(rows: list[list], max_gap_minutes: int) -> list[list]:
+    """The rows after the newest hole that is too long to fill: what lies before it cannot warm anything up."""
+    longest = (max_gap_minutes + 1) * MINUTE_MS
+    for i in range(len(rows) - 1, 0, -1):
+        if rows[i][OPEN_TIME] - rows[i - 1][OPEN_TIME] > longest:
+            return rows[i:]
     return rows
 
 

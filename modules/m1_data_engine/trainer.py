@@ -40,7 +40,13 @@ def train(run: Run, progress: Progress) -> list[str]:
     progress.done()
 
     warm = np.flatnonzero(~np.isnan(around["atr_ratio"]))
-    keep = model.fill_missing(raw, data.max_missing)
+    known = np.isnan(raw[registry.LONGEST_WARMUP :]).mean(axis=0) <= data.max_missing
+    if not known.all():
+        poor = [feature.name for feature, there in zip(available, known, strict=True) if not there]
+        said.append(f"1 data engine: left out, for their table has too few rows: {', '.join(poor)}")
+        available = tuple(f for f, there in zip(available, known, strict=True) if there)
+        raw = raw[:, known]
+    keep = model.fill_missing(raw, data.max_missing, data.max_gap_minutes)
     rows = warm[keep[warm]]
     if len(rows) < 4 * data.chunk_rows // 5 or len(rows) < 1_000:
         raise PipelineError(
@@ -67,26 +73,17 @@ def train(run: Run, progress: Progress) -> list[str]:
         },
     )
     progress.done()
+    drifted = [scope for scope, figure, value, *_ in figures.rows if figure.startswith("drift") and value > data.drift_mse]
+    if drifted:
+        said.append(f"1 data engine: the features drift by more than {data.drift_mse:g} from {', '.join(drifted)}")
     return [*said, f"1 data engine: {len(rows)} rows, {len(available)} candidates, kept {', '.join(names)}"]
 
 
 def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
     """The optional tables of the workspace, and whale and sentiment history lagged by one minute where there is one."""
     extras = {name: run.workspace.read(f"{name}_history") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")}
-    said = evidence.history(run.workspace, timestamps, lag=1)
-    if run.workspace.exists("whale_history"):
-        extras["whale"] = {
-            "timestamp": timestamps,
-            "whale_alert_score": said["whale_alert_score"],
-            "impact": evidence.whale_sign(said["impact_type"]),
-        }
-    if run.workspace.exists("sentiment_history"):
-        extras["sentiment"] = {
-            "timestamp": timestamps,
-            "trajectory": said["trajectory"],
-            "volatility": said["volatility"],
-        }
-    return extras
+    told = model.evidence_extras(timestamps, evidence.history(run.workspace, timestamps, lag=1))
+    return extras | {name: rows for name, rows in told.items() if run.workspace.exists(f"{name}_history")}
 
 
 def store_candles(run: Run, progress: Progress) -> list[str]:
@@ -117,7 +114,7 @@ def _select(
     wanted = run.settings.labels
     distance = labels.move_points(candles["close"], wanted.move_points, wanted.move_bps)
     label, moved = labels.first_side(candles["high"], candles["low"], candles["close"], distance, wanted.horizon)
-    usable = training[labels.known(len(label), wanted.horizon)[training]]
+    usable = training[: -wanted.horizon - 1]  # the labels of the last rows are made of the out-of-sample tail
     one_side = usable[label[usable] != labels.NEUTRAL]
     questions = {
         "mutual_info": (usable, label),
@@ -149,9 +146,8 @@ def _write_chunks(run: Run, candles: Columns, around: Columns, raw: np.ndarray, 
     while run.workspace.exists("chunk", k):
         run.workspace.path("chunk", k).unlink()
         k += 1
-    scaler, scaled_before = None, None
-    for k, start in enumerate(range(0, len(rows), run.settings.data.chunk_rows)):
-        part = rows[start : start + run.settings.data.chunk_rows]
+    scaler, before = None, rows[:0]
+    for k, part in enumerate(model.chunks(rows, run.settings.data.chunk_rows)):
         fitted = MinMaxScaler().fit(raw[part])
         own = model.Scaler(fitted.data_min_, fitted.data_max_)
         scaled = (scaler or own).scale(raw[part])
@@ -159,8 +155,8 @@ def _write_chunks(run: Run, candles: Columns, around: Columns, raw: np.ndarray, 
         span = (int(stamps[part[0]]), int(stamps[part[-1]]))
         run.artifacts.save_json("scaler_{k}_export", {"low": own.low.tolist(), "high": own.high.tolist()}, span, names, k)
         run.artifacts.save_pickle("scaler_{k}", fitted, span, names, k)
-        if scaled_before is not None:
-            moved = model.drift(scaled_before, scaled)
+        if scaler is not None:
+            moved = model.drift(scaler.scale(raw[before]), scaled)
             figures.add(
                 f"chunk {k - 1} to {k}",
                 "drift: squared difference of scaled means",
@@ -169,7 +165,7 @@ def _write_chunks(run: Run, candles: Columns, around: Columns, raw: np.ndarray, 
                 baseline=run.settings.data.drift_mse,
                 baseline_is="reported as drift above this",
             )
-        scaler, scaled_before = own, scaled
+        scaler, before = own, part
     return figures
 
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 from modules.core import boosting, calibration, evidence
-from modules.core.catalog import M2, NEXT
+from modules.core.catalog import M2, M5, NEXT
 from modules.core.history import History, input_names, inputs
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
@@ -107,7 +107,9 @@ def train(run: Run, progress: Progress) -> list[str]:
     progress.done()
 
     progress.step("2 regime: measuring and writing")
-    run.artifacts.forget(M2)
+    # The fusion learned from the old regimes: until it learns anew, nothing may decide.
+    for room in (M2, M5):
+        run.artifacts.forget(room)
     span = history.span(training)
     run.artifacts.save_pickle("gmm_model", mixture, span, list(model.AXES))
     run.artifacts.save_pickle("hmm_model", chain, span, list(model.AXES))
@@ -269,7 +271,8 @@ def _regime_figures(
     figures.add(scope, f"{ahead}, accuracy", value, len(later), low, high, persists, same)
     change = np.flatnonzero(later != hindsight[:-horizon])
     value, low, high = share(coming[change] == later[change], stamps[change], seed)
-    figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, 0.0, f"{same}: never right here")
+    persists = float((label[change] == later[change]).mean())
+    figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, persists, same)
     by_mixture = name_components(mixture.means_)[mixture.predict(standard[tail])]
     value, low, high = share(by_mixture == hindsight, stamps, seed)
     figures.add(scope, "regime accuracy of the mixture alone, without a chain", value, len(tail), low, high)

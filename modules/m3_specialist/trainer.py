@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from modules.core import boosting, evidence
+from modules.core.catalog import M5
+from modules.core.errors import PipelineError
 from modules.core.history import History, input_names, inputs
 from modules.core.labels import SELL
 from modules.core.module import Run, trainer_main
@@ -14,7 +16,7 @@ from modules.core.statistics import log_loss, share
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.trees import Trees
-from modules.core.words import REGIMES
+from modules.core.words import MINUTE_MS, REGIMES
 from modules.m3_specialist.model import POOLED, file_key, signals
 
 VERSIONS_KEPT = 3
@@ -35,11 +37,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Version:
-    """One trained model of one regime, and how it did on validation rows that it has not seen."""
+    """One trained model of one regime, its log loss on the validation rows that it was judged on, and which those are."""
 
     name: str
     text: bytes
     validation: float
+    judged: np.ndarray
 
 
 def train(run: Run, progress: Progress) -> list[str]:
@@ -69,9 +72,12 @@ def train(run: Run, progress: Progress) -> list[str]:
         part = part if key == POOLED else part[rows.regime[part] == key]
         if key in models:
             serving[key] = _best(run, key, models[key], rows, part, history, pooled if key == POOLED else own, span)
+            part = serving[key].judged
         by_pooled = log_loss(pooled[part], rows.label[part])
         if key not in models or (key != POOLED and serving[key].validation >= by_pooled):
-            serving[key] = replace(serving[POOLED], validation=by_pooled)
+            serving[key] = replace(serving[POOLED], validation=by_pooled, judged=part)
+    # The fusion learned from the old specialists: until it learns anew, nothing may decide.
+    run.artifacts.forget(M5)
     for key, version in serving.items():
         run.artifacts.save("specialist_{k}_export", version.text, span, rows.names, key)
         run.artifacts.save_pickle("specialist_{k}", {"name": version.name, "model": version.text}, span, rows.names, key)
@@ -105,6 +111,8 @@ def _rows(run: Run, history: History) -> Rows:
     said = evidence.history(run.workspace, history.timestamps, lag=1)
     label, _ = history.first_side()
     assigned = run.workspace.read("regime_assignments")
+    if len(history.places(assigned, "regime_assignments")) != len(history):
+        raise PipelineError("regime_assignments does not cover the features: train module 2 again")
     # Regimes of the first block are in sample: nothing may learn from them (law 4).
     usable = history.known & (assigned["fold"] > 0)
     return Rows(
@@ -165,15 +173,16 @@ def _best(
     texts = {name.removeprefix("version_"): artifacts.load(name) for name in older}
     number = int(older[-1].rsplit("_v", 1)[1]) + 1 if older else 1
     name = next((old for old, kept in texts.items() if kept == text), f"{key}_v{number}")
-    best, gained = Version(name, text, log_loss(scored[part], rows.label[part])), 0.0
+    best, gained = Version(name, text, log_loss(scored[part], rows.label[part]), part), 0.0
     for old, kept in texts.items():
         entry = artifacts.entry("version_{k}", old)
-        unseen = part[history.timestamps[part] > entry["fitted_to"]]
+        # The labels of the last rows that it was fitted on are made of the minutes after them.
+        unseen = part[history.timestamps[part] > entry["fitted_to"] + history.walk.purge * MINUTE_MS]
         if entry["features"] == rows.names and len(unseen) >= COMPARED_ROWS:
             loss = log_loss(Trees(kept).predict(rows.x[unseen]), rows.label[unseen])
             gain = log_loss(scored[unseen], rows.label[unseen]) - loss
             if gain > gained:
-                best, gained = Version(old, kept, loss), gain
+                best, gained = Version(old, kept, loss, unseen), gain
     if name not in texts:
         artifacts.save("version_{k}", text, span, rows.names, name)
         artifacts.drop([old for old in older[: 1 - VERSIONS_KEPT] if old != f"version_{best.name}"])
@@ -226,7 +235,7 @@ def _stats(
             "n": int(part.sum()),
         }
 
-    table = [measured("all", Version("as served", b"", np.nan), usable)]
+    table = [measured("all", Version("as served", b"", np.nan, tail), usable)]
     for regime in REGIMES:
         key = file_key(regime)
         table.append(measured(regime, serving[key], usable & (rows.regime[tail] == key)))

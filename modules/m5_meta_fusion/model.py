@@ -140,6 +140,7 @@ def decide(fusion: FusionModel, signals: Columns, settings: Settings, rule: str)
             {BUY: signals["specialist"] == SELL, SELL: signals["specialist"] == BUY}
         ).astype(bool),
         "a whale alert says the opposite": whale_loud & (whale_sign == -sign),
+        "an early warning says the opposite": of_side({BUY: signals["warning"] == "down", SELL: signals["warning"] == "up"}),
         "sentiment says the opposite": sign * trajectory < -loud.strong_trajectory,
     }
     if rule == "strict":

@@ -79,8 +79,10 @@ def gather(run: Run, history: History) -> tuple[Columns, np.ndarray, dict[str, n
     """
     specialist = run.workspace.read("specialist_history")
     assigned = run.workspace.read("regime_assignments")
-    at = np.searchsorted(history.timestamps, specialist["timestamp"])
+    at = history.places(specialist, "specialist_history")
     features = {key: values[at] for key, values in history.features.items()}
+    if len(history.places(assigned, "regime_assignments")) != len(history):
+        raise PipelineError("regime_assignments does not cover the features: train module 2 again")
     before = {key: values[at] for key, values in assigned.items()}
     sure = run.settings.specialist.min_confidence
     buys, sells = specialist["p_buy"] >= sure, specialist["p_sell"] >= sure

@@ -136,3 +136,12 @@ def test_the_label_of_the_fusion_is_the_trade_of_the_executor(run: Run, market: 
                 account, trade = done.account, done.trade or trade
             assert trade is not None
             assert sign * (trade.exit / trade.entry - 1) == pytest.approx(expected[at], abs=1e-12)
+
+
+def test_evidence_that_ends_too_soon_is_refused(trained: Desk, market: Simulation) -> None:
+    run = trained.open()
+    stamps = market.candles["timestamp"][: TRAINING_MINUTES // 2]
+    rows = {"timestamp": stamps, "whale_alert_score": np.full(len(stamps), 0.5)}
+    run.workspace.write("whale_history", rows | {"impact_type": np.full(len(stamps), "none", object)})
+    with pytest.raises(PipelineError, match="ends before these candles do"):
+        live_tables(run, market.candles)

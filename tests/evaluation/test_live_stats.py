@@ -41,3 +41,10 @@ def test_figures_of_a_replay_are_those_counted_by_hand(replayed: Desk) -> None:
 
 def test_nothing_to_measure_is_no_figure(trained: Desk) -> None:
     assert live_figures(trained.open()).rows == []
+
+
+def test_minutes_that_the_models_learned_from_do_not_count(trained: Desk) -> None:
+    done = trained.call("--replay", "--candles", trained.learn, "--minutes", 60)
+    assert done.returncode == 0, done.stderr
+    assert "IN SAMPLE: the models learned from 60 of these minutes" in done.stdout
+    assert live_figures(trained.open()).rows == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from modules.conductor.training import train
+from modules.core.errors import PipelineError
 from modules.core.labels import BUY, SELL
 from modules.core.settings import load_settings
 from modules.core.trees import Trees
@@ -107,3 +108,11 @@ def test_the_same_model_is_no_new_version(trained_once: Desk, tmp_path_factory: 
     stats = desk.open().workspace.read("specialist_stats")
     assert len(stats["regime"]) == 1 + len(REGIMES)
     shutil.rmtree(desk.root)
+
+
+def test_regimes_of_other_candles_are_refused(trained_once: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = trained_once.copy(tmp_path_factory.mktemp("other")).open()
+    shifted = run.workspace.read("regime_assignments")
+    run.workspace.write("regime_assignments", shifted | {"timestamp": shifted["timestamp"] + 60_000})
+    with pytest.raises(PipelineError, match="other candles"):
+        train(run, ["m3_specialist"], quiet=True)

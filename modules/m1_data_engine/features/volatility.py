@@ -145,7 +145,7 @@ FEATURES = (
     feature("rogers_satchell_60", 59, partial(rogers_satchell, window=60)),
     *(feature(f"atr_points_{n}", wilder_rows(n), partial(atr, window=n), "points") for n in (7, 14, 28, 60)),
     *(feature(f"atr_relative_{n}", wilder_rows(n), per_close(partial(atr, window=n))) for n in (7, 14, 28, 60)),
-    feature("atr_ratio", wilder_rows(14), partial(atr_ratio, window=14, usual=60)),
+    feature("atr_ratio_hour", wilder_rows(14), partial(atr_ratio, window=14, usual=60)),
     feature("atr_ratio_day", DAY_MINUTES, partial(atr_ratio, window=14, usual=DAY_MINUTES)),
     *(feature(f"volatility_of_volatility_{n}", n + 14, partial(volatility_of_volatility, window=n)) for n in (60, 240)),
     *(
