@@ -7,7 +7,8 @@ import sys
 import time
 
 import pytest
-from conftest import REPOSITORY, SYNCED
+
+from tests.conftest import REPOSITORY, SYNCED
 
 HEAVY = (
     "sklearn",

@@ -10,10 +10,10 @@ import sys
 import time
 
 import pytest
-from conftest import REPOSITORY, SYNCED, UNSYNCED
 
 from modules.conductor.replay import stamp_of
 from modules.conductor.training import TRAINERS
+from tests.conftest import REPOSITORY, SYNCED, UNSYNCED
 
 MODES = ("--train", "--replay", "--loop", "--demo", "--check")
 

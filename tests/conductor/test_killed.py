@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import UNSYNCED
 
 from modules.core.words import DAY_MINUTES
+from tests.conftest import UNSYNCED
 
 DRIVER = Path(__file__).with_name("killed_replay.py")
 

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from conftest import TRAINING_MINUTES, UNSYNCED
 
 from modules.conductor import cycle
 from modules.core import clock
@@ -21,6 +20,7 @@ from modules.core.module import run_predictor
 from modules.m1_data_engine import predictor as data_engine
 from modules.m1_data_engine.feeds import FileFeed
 from modules.m6_executor import predictor as executor
+from tests.conftest import TRAINING_MINUTES, UNSYNCED
 
 MINUTE = 60_000
 AT_CLOCK = "import sys; from modules.core import clock; clock.now_ms = lambda: {}; import run_pipeline;" + (

@@ -1,7 +1,8 @@
 """Same input, same bytes; and where a replay was stopped and started is not to be seen."""
 
 import pytest
-from conftest import TRAINING_MINUTES
+
+from tests.conftest import TRAINING_MINUTES
 
 MINUTE = 60_000
 
