@@ -54,8 +54,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--minutes goes with --replay")
     if options.candles and not (options.train or options.replay or options.backtest):
         parser.error("--candles goes with --train, --replay or --backtest")
-    if options.candles and options.only and "m1_data_engine" not in options.only:
-        parser.error("--candles is what m1_data_engine learns from, and --only leaves it out")
     if (options.start or options.end) and not (options.replay or options.backtest):
         parser.error("--from and --to go with --replay or --backtest")
 

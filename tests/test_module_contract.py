@@ -11,6 +11,7 @@ import pytest
 from modules.conductor import cycle
 from modules.conductor.check import check
 from modules.conductor.training import TRAINERS
+from modules.core import clock
 from modules.core.catalog import ARTIFACTS, EVIDENCE, TABLES
 from modules.core.module import Run, run_predictor
 from modules.core.tables import parse, render
@@ -116,7 +117,7 @@ def test_a_room_that_raises_falls_back_and_the_cycle_goes_on(replayed, name, err
         raise error
 
     monkeypatch.setattr(ROOMS[name], "predict", broken)
-    monkeypatch.setattr(cycle, "_newest_closed", lambda: minute)
+    monkeypatch.setattr(clock, "newest_closed_ms", lambda: minute)
     assert cycle.live(run, quiet=True) == cycle.FELL_BACK
     final = last(run)
     assert final["timestamp"] == minute, "the rooms after it still ran"
@@ -177,7 +178,20 @@ def test_a_stale_row_never_passes_as_fresh(replayed, name, table):
 # Alone, and twice
 
 
-def test_each_predictor_runs_alone(replayed, name):
+def without_exchange(desk) -> None:
+    """Module 1 alone asks the exchange; in these tests nobody answers."""
+    desk.config.write_text(desk.config.read_text() + '[exchange]\nbase_url = "http://127.0.0.1:9"\nattempts = 1\n')
+
+
+def test_module_1_alone_asks_the_exchange(replayed):
+    without_exchange(replayed)
+    done = replayed.room("m1_data_engine.predictor")
+    assert done.returncode == 3
+    assert "no connection to 127.0.0.1" in done.stdout
+
+
+@pytest.mark.parametrize("name", list(ROOMS)[1:])
+def test_each_other_predictor_runs_alone(replayed, name):
     before = replayed.files()
     done = replayed.room(f"{name}.predictor")
     assert done.returncode == 0, done.stderr + done.stdout
@@ -206,10 +220,15 @@ def test_each_trainer_and_predictor_explains_itself(trained, trainer):
 
 def test_a_predictor_without_any_row_or_training_says_so(trained, fresh, name):
     for desk in (trained, fresh):
+        without_exchange(desk)
         done = desk.room(f"{name}.predictor")
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: ")
         assert "Traceback" not in done.stderr
+        if name == "m1_data_engine" and desk is trained:
+            assert done.returncode == 3
+            assert "no connection to 127.0.0.1" in done.stdout
+        else:
+            assert done.returncode == 1
+            assert done.stderr.startswith("error: ")
 
 
 def test_the_same_minute_twice_changes_no_byte(replayed, name):

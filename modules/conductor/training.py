@@ -23,9 +23,11 @@ def train(run: Run, only: Sequence[str] = (), quiet: bool = False) -> int:
     unknown = [name for name in only if name not in TRAINERS]
     if unknown:
         raise SettingsError(f"--only {','.join(unknown)}: no such trainer; there are {', '.join(TRAINERS)}")
+    if run.candles is not None and only and DATA_ENGINE not in only:
+        raise SettingsError(f"--candles is what {DATA_ENGINE} learns from, and --only leaves it out")
     said: list[str] = []
     with run.workspace.held(), telemetry.Progress(quiet) as progress:
-        if run.candles is not None and (not only or DATA_ENGINE in only):
+        if run.candles is not None:
             said += import_module(f"modules.{DATA_ENGINE}.trainer").store_candles(run, progress)
             run.candles = None
         for name in TRAINERS:

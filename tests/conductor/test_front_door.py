@@ -238,3 +238,13 @@ def test_ctrl_c_during_a_training_leaves_nothing_that_would_trade(replayed, step
     last = replayed.open().workspace.read("final_signals", last=1)
     assert last["signal"][0] == "NEUTRAL"
     assert last["status"][0].startswith("fallback: ")
+
+
+def test_candles_that_nobody_would_read_are_refused(fresh):
+    done = fresh.call("--train", "--only", "m2_regime", "--candles", fresh.learn)
+    assert done.returncode == 1
+    assert "--only leaves it out" in done.stderr
+    for mode in ([], ["--loop"], ["--check"]):
+        done = fresh.call(*mode, "--candles", fresh.learn)
+        assert done.returncode == 2
+        assert "--candles goes with" in done.stderr

@@ -30,7 +30,7 @@ def test_a_replay_in_three_goes_is_the_replay_in_one(trained, tmp_path):
     for minutes in (1, 38, 61):
         assert in_three.replay("--minutes", minutes).returncode == 0
     assert_same(trained, in_three)
-    assert len(trained.open().workspace.read("trade_logs")["timestamp"]) > 2
+    assert len(trained.open().workspace.read("trade_logs")["timestamp"]) >= 2
 
 
 def test_a_replay_with_nothing_left_to_do_changes_nothing(trained):
