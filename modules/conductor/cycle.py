@@ -3,8 +3,6 @@
 import signal
 from types import FrameType
 
-import numpy as np
-
 from modules.core import clock, telemetry
 from modules.core.errors import NotTrainedError
 from modules.core.module import Outcome, Run, run_predictor
@@ -95,7 +93,3 @@ def _decide(run: Run, timestamp: int, quiet: bool) -> int:
 def _due(timestamp: int) -> int:
     """When the candle that opened at ``timestamp`` may be asked for, Unix ms."""
     return timestamp + MINUTE_MS + SETTLE_MS
-
-
-def median_ms(spans: list[float]) -> float:
-    return float(np.median(spans)) if spans else float("nan")

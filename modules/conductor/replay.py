@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from modules.conductor.cycle import cycle, median_ms, must_be_trained
+from modules.conductor.cycle import cycle, must_be_trained
 from modules.core import catalog
 from modules.core.errors import SettingsError
 from modules.core.module import Run
@@ -113,7 +113,7 @@ def _tell(run: Run, stamps: np.ndarray, spans: list[float], fallen: int, judged:
     trades = run.workspace.read("trade_logs") if run.workspace.exists("trade_logs") else {"timestamp": np.zeros(0)}
     print(
         f"{len(stamps)} minutes from {datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST,"
-        f" {median_ms(spans):.1f} ms a minute at the median, {fallen} with a fallback\n"
+        f" {np.median(spans):.1f} ms a minute at the median, {fallen} with a fallback\n"
         f"{int((final['signal'][here] != NEUTRAL).sum())} signals other than NEUTRAL, {len(trades['timestamp'])} closed trades"
         f" in the ledger so far\n"
         f"see performance/reports.csv{', performance/live_stats.csv' if judged else ''} and processed/live/"

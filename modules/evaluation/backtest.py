@@ -46,6 +46,7 @@ def backtest(run: Run, start: int | None = None, end: int | None = None, quiet: 
     names = run.artifacts.names()
     if not names:
         raise NotTrainedError(run.workspace.root)
+    # The scalers count here: the newest one has seen the range of the newest chunk, the out-of-sample tail too.
     learned = max(run.artifacts.entry(name)["fitted_to"] for name in names)
     with run.workspace.held(), Progress(quiet) as progress:
         progress.step(f"backtest of {run.candles.name}")
