@@ -112,6 +112,59 @@ FIGURES = (
     Column("baseline", empty=True, unit="the figure to beat"),
     Column("baseline_is", TEXT),
 )
+SAID = (
+    *CANDLE,
+    *(column for column in CONTEXT if column.name in ("atr", "atr_ratio")),
+    Column("regime", CHOICE, choices=REGIMES),
+    _share("regime_confidence", decimals=6),
+    Column("hindsight", CHOICE, "the same model smoothed over the whole span: a truth, never an input", choices=REGIMES),
+    *(_share(column.name, decimals=6) for column in NEXT),
+    Column("warning", CHOICE, choices=WARNINGS),
+    _share("warning_probability", decimals=6),
+    _share("warning_threshold", decimals=6),
+    Column("specialist", CHOICE, choices=SIGNALS),
+    *(_share(column.name, decimals=6) for column in SPECIALIST),
+    _share("pooled_sell", decimals=6),
+    _share("pooled_buy", decimals=6),
+    *WHALE,
+    *SENTIMENT,
+    Column("fused", CHOICE, "the fusion's decision by this rule", choices=SIGNALS),
+    Column("strict", CHOICE, "the fusion's decision by this rule", choices=SIGNALS),
+    Column("promised", CHOICE, "the side that promises more, whether a rule forbids it or not", choices=SIGNALS),
+    Column("confidence", unit="0..1 and what the evidence adds", decimals=6),
+    Column("expected_bps", unit="bps after costs", decimals=4),
+    _usd("stop"),
+    _usd("target"),
+    _share("size"),
+    _share("profit_buy", decimals=6),
+    _share("profit_sell", decimals=6),
+)
+"""What the trained pipeline said at the close of a candle that it had not learned from: all that evaluation needs."""
+CURVE = (
+    Column("plot", TEXT, "points of one plot belong together"),
+    Column("curve", TEXT),
+    Column("x_is", TEXT, "the x axis, with its unit"),
+    Column("y_is", TEXT, "the y axis, with its unit"),
+    Column("x"),
+    Column("y", empty=True),
+    Column("low", empty=True, unit="lower end of the 95 % interval"),
+    Column("high", empty=True, unit="upper end of the 95 % interval"),
+    Column("n", INTEGER, "rows behind it", low=0),
+)
+GROUP = (
+    Column("strategy", TEXT),
+    Column("by", CHOICE, choices=("regime", "session", "month", "hour")),
+    Column("group", TEXT),
+    Column("trades", INTEGER, low=0),
+    _share("win_rate", empty=True),
+    _share("win_rate_low", empty=True),
+    _share("win_rate_high", empty=True),
+    Column("mean_net_bps", unit="bps a trade, after costs", empty=True),
+    Column("mean_net_bps_low", empty=True),
+    Column("mean_net_bps_high", empty=True),
+    _usd("pnl"),
+)
+MODES = ("backtest", "walk_forward")
 LIVE = DAY_MINUTES
 CANDLES_KEPT = 2 * DAY_MINUTES + 60
 """The live candles cover the longest warm-up of any feature."""
@@ -523,7 +576,19 @@ _TABLES = (
     ),
     Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
     Table("live_stats", "performance/live_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
-    Table("backtest_stats", "performance/backtest_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
+    *(
+        Table(f"{mode}_{what}", f"performance/{mode}_{what}.csv", columns, "evaluation", ("evaluation", "people"), stamped=False)
+        for mode in MODES
+        for what, columns in (("stats", FIGURES), ("curves", CURVE), ("groups", GROUP))
+    ),
+    Table(
+        "walk_forward_fold",
+        "processed/walk_forward/fold_{k}.csv",
+        (TIMESTAMP, *SAID),
+        "evaluation",
+        ("evaluation",),
+        numbered=True,
+    ),
     Table(
         "truth",
         "data/simulated/truth.csv",

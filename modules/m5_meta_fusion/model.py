@@ -80,10 +80,12 @@ class Decisions:
     Parameters
     ----------
     side : (N,) the side that promises more, BUY or SELL
+    profit : BUY and SELL -> (N,) calibrated probability that a trade of it ends in profit after costs
     vetoes : name of each rule -> (N,) bool, True where it forbids the trade
     """
 
     side: np.ndarray
+    profit: dict[str, np.ndarray]
     confidence: np.ndarray
     min_confidence: np.ndarray
     expected_bps: np.ndarray
@@ -122,11 +124,11 @@ def decide(fusion: FusionModel, signals: Columns, settings: Settings, rule: str)
     def of_side(by_side: dict[str, np.ndarray]) -> np.ndarray:
         return np.where(buys, by_side[BUY], by_side[SELL])
 
-    base = of_side({name: model.probability(standard) for name, model in fusion.sides.items()})
+    profit = {name: model.probability(standard) for name, model in fusion.sides.items()}
     whale_sign = evidence.whale_sign(signals["impact_type"])
     whale = whale_sign * signals["whale_alert_score"]
     trajectory, agitation = signals["trajectory"], signals["volatility"]
-    confidence = base + sign * (rules.whale_weight * whale + rules.trajectory_weight * trajectory)
+    confidence = of_side(profit) + sign * (rules.whale_weight * whale + rules.trajectory_weight * trajectory)
     needed = rules.min_confidence + rules.atr_weight * signals["atr_ratio"] + rules.sentiment_weight * agitation
     value = of_side(expected)
     loud = settings.regime
@@ -156,7 +158,7 @@ def decide(fusion: FusionModel, signals: Columns, settings: Settings, rule: str)
     by_session = [getattr(settings.size, name) for name in session_names(signals["timestamp"], settings.sessions.starts)]
     stop = signals["close"] - sign * rules.stop_atr * signals["atr"]
     target = signals["close"] + sign * rules.target_atr * signals["atr"]
-    return Decisions(side, confidence, needed, value, stop, target, np.array(by_session, float), vetoes)
+    return Decisions(side, profit, confidence, needed, value, stop, target, np.array(by_session, float), vetoes)
 
 
 def answer(fusion: FusionModel, signals: Columns, settings: Settings) -> Columns:
