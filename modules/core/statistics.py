@@ -69,6 +69,12 @@ def _interval(statistic: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, s
     weights = random.multinomial(days, np.full(days, 1 / days), size=DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = statistic(weights @ sums)
+    return widened(values, days)
+
+
+def widened(values: np.ndarray, days: float) -> tuple[float, float]:
+    """The 95 % interval of (draws,) bootstrap values of a statistic, widened as a mean over ``days`` independent days would
+    need; NaN where no value is finite."""
     values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan
@@ -77,7 +83,7 @@ def _interval(statistic: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, s
     return float(middle - widen * (middle - low)), float(middle + widen * (high - middle))
 
 
-def student(freedom: int) -> float:
+def student(freedom: float) -> float:
     """The 97.5 % quantile of Student's distribution, to 4 % from 2 degrees of freedom on: the expansion of Abramowitz &
     Stegun (1964), 26.7.5. SciPy's costs more to import than the live minute takes."""
     z, v = NORMAL, freedom
@@ -184,3 +190,39 @@ def warning_figures(
     figures.add(scope, "early warning precision", value, int(given.sum()), low, high, base, "base rate")
     value, low, high = share(given[happened], timestamps[happened], seed)
     figures.add(scope, "early warning recall", value, int(happened.sum()), low, high)
+
+
+def regime_figures(
+    figures: Figures,
+    scope: str,
+    timestamps: np.ndarray,
+    label: np.ndarray,
+    coming: np.ndarray,
+    hindsight: np.ndarray,
+    horizon: int,
+    seed: int,
+) -> None:
+    """How well regimes are named and foreseen, each figure beside "the last label persists".
+
+    Parameters
+    ----------
+    label, coming, hindsight : (N,) regimes of N candles in a row: as named at the time, as foretold for ``horizon``
+        candles later, and as the same model names them once it knows all candles
+    """
+    value, low, high = share(label == hindsight, timestamps, seed)
+    persists = float((hindsight[1:] == label[:-1]).mean())
+    before = "the label of the minute before persists"
+    figures.add(scope, "regime accuracy", value, len(label), low, high, persists, before)
+    turn = np.flatnonzero(hindsight[1:] != hindsight[:-1]) + 1
+    value, low, high = share(label[turn] == hindsight[turn], timestamps[turn], seed)
+    persists = float((label[turn - 1] == hindsight[turn]).mean()) if len(turn) else np.nan
+    figures.add(scope, "regime accuracy in the minute of a change", value, len(turn), low, high, persists, before)
+    later, now = hindsight[horizon:], hindsight[:-horizon]
+    ahead, same = f"regime {horizon} minutes ahead", "the last label persists"
+    value, low, high = share(coming[:-horizon] == later, timestamps[:-horizon], seed)
+    persists = float((label[:-horizon] == later).mean())
+    figures.add(scope, f"{ahead}, accuracy", value, len(later), low, high, persists, same)
+    change = np.flatnonzero(later != now)
+    value, low, high = share(coming[change] == later[change], timestamps[change], seed)
+    persists = float((label[change] == later[change]).mean()) if len(change) else np.nan
+    figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, persists, same)

@@ -17,7 +17,7 @@ from modules.core.catalog import M2, M5, NEXT
 from modules.core.history import History, input_names, inputs
 from modules.core.module import Run, trainer_main
 from modules.core.settings import Settings
-from modules.core.statistics import Figures, share, warning_figures
+from modules.core.statistics import Figures, regime_figures, share, warning_figures
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
 from modules.core.trees import Trees
@@ -260,19 +260,7 @@ def _regime_figures(
     stamps, seed, scope = history.timestamps[tail], settings.learning.seed, "out of sample"
     hindsight = chain.predict_proba(standard[tail]).argmax(axis=1)
     label, coming = outputs.state[tail].argmax(axis=1), outputs.coming[tail].argmax(axis=1)
-    horizon = settings.labels.horizon
-    value, low, high = share(label == hindsight, stamps, seed)
-    persists = float((hindsight[1:] == label[:-1]).mean())
-    figures.add(scope, "regime accuracy", value, len(tail), low, high, persists, "the label of the minute before persists")
-    later = hindsight[horizon:]
-    ahead, same = f"regime {horizon} minutes ahead", "the last label persists"
-    value, low, high = share(coming[:-horizon] == later, stamps[:-horizon], seed)
-    persists = float((label[:-horizon] == later).mean())
-    figures.add(scope, f"{ahead}, accuracy", value, len(later), low, high, persists, same)
-    change = np.flatnonzero(later != hindsight[:-horizon])
-    value, low, high = share(coming[change] == later[change], stamps[change], seed)
-    persists = float((label[change] == later[change]).mean())
-    figures.add(scope, f"{ahead} where it changes, accuracy", value, len(change), low, high, persists, same)
+    regime_figures(figures, scope, stamps, label, coming, hindsight, settings.labels.horizon, seed)
     by_mixture = name_components(mixture.means_)[mixture.predict(standard[tail])]
     value, low, high = share(by_mixture == hindsight, stamps, seed)
     figures.add(scope, "regime accuracy of the mixture alone, without a chain", value, len(tail), low, high)
