@@ -61,7 +61,7 @@ class PostEncoder:
             import onnxruntime
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise ArtifactError(f"{error.name} is not installed: pip install -r requirements.txt") from None
+            raise ArtifactError(f"{error.name} is not installed: pip install -r requirements-sentiment.txt") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modules.core.statistics import Figures
+from modules.core.statistics import Figures, wilson
 from modules.core.tables import Columns
 from modules.m4b_sentiment.encoder import domain
 from modules.m4b_sentiment.model import LABELS
@@ -85,14 +85,15 @@ def add_figures(figures: Figures, measured: Measured) -> None:
         labels, n = measured.labels[rows], int(rows.sum())
         ours, blind, theirs = all_ours[rows], all_blind[rows], measured.tfidf[rows]
         hits, base = ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels
-        value, low, high = _interval(hits.astype(float))
+        value, (low, high) = float(hits.mean()), wilson(int(hits.sum()), n)
         figures.add(scope, "accuracy", value, n, low, high, float(base.mean()), TFIDF)
         if (measured.vader >= 0).all():
             lexicon = float((measured.vader[rows] == labels).mean())
             figures.add(scope, "accuracy, beside the lexicon", value, n, low, high, lexicon, VADER)
         gain, low, high = _interval(hits.astype(float) - base)
         figures.add(scope, "accuracy gained over TF-IDF, paired", gain, n, low, high, 0.0, "no gain")
-        value, low, high = _interval((blind.argmax(axis=1) == labels).astype(float))
+        alone = blind.argmax(axis=1) == labels
+        value, (low, high) = float(alone.mean()), wilson(int(alone.sum()), n)
         figures.add(scope, "accuracy, source unknown", value, n, low, high, float(base.mean()), TFIDF)
         f1 = macro_f1(labels, ours.argmax(axis=1))
         figures.add(scope, "macro-F1", f1, n, baseline=macro_f1(labels, theirs.argmax(axis=1)), baseline_is=TFIDF)

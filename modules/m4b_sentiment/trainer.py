@@ -1,6 +1,7 @@
 """Train module 4B: labelled posts -> post encoder and temporal head; all dated posts -> sentiment history."""
 
 import hashlib
+import importlib.util
 import pickle
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from modules.m4b_sentiment.encoder import PostEncoder, domain
 if TYPE_CHECKING:
     from modules.m4b_sentiment import training
 
+LIBRARIES = ("torch", "onnx", "onnxruntime", "tokenizers")
 SPLITS = 5
 MIN_LABELLED = 200
 QUANTISED_POSTS = 3_000
@@ -46,10 +48,10 @@ def train(run: Run, progress: Progress) -> list[str]:
     """Fit on labelled posts, measure out of sample, write the sentiment of each minute of the candle history."""
     if not run.workspace.exists("news_history"):
         return [f"4B sentiment: off, there is no {run.workspace.path('news_history').relative_to(run.workspace.root)}"]
-    try:
-        from modules.m4b_sentiment import training
-    except ImportError as error:
-        raise PipelineError(f"{error.name} is not installed: module 4B needs it to train (requirements.txt)") from None
+    if absent := missing_libraries():
+        raise PipelineError(f"module 4B needs {', '.join(absent)} to train: pip install -r requirements-sentiment.txt")
+    from modules.m4b_sentiment import training
+
     settings, learning = run.settings.sentiment, run.settings.learning
     corpus = _corpus(run.workspace.read("news_history"))
     rows = np.flatnonzero(corpus.labels >= 0)
@@ -128,6 +130,11 @@ def train(run: Run, progress: Progress) -> list[str]:
         " performance/sentiment_stats.csv has it set by set",
         *said,
     ]
+
+
+def missing_libraries() -> list[str]:
+    """What training takes beyond requirements.txt and is not installed."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
 def fold_of(groups: np.ndarray) -> np.ndarray:
