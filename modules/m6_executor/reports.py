@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modules.core.settings import Costs
-from modules.core.statistics import Figures, day_bootstrap
+from modules.core.statistics import Figures, day_bootstrap, share
 from modules.core.tables import Columns, datetime_ist
 from modules.core.words import MINUTE_MS
 
@@ -94,8 +94,10 @@ def report(trades: Columns, hours: Columns, course: Course, capital: float, cost
     ) -> None:
         sums = np.stack(parts, 1).astype(float)
         value = _whole(statistic, sums)
-        interval = day_bootstrap(statistic, sums, stamps, seed) if n and np.isfinite(value) else (np.nan, np.nan)
-        add(name, value, rows, interval, baseline, baseline_is)
+        low, high = day_bootstrap(statistic, sums, stamps, seed) if n and np.isfinite(value) else (np.nan, np.nan)
+        if (sums >= 0).all():  # few days widen an interval beyond what such a figure can be
+            low = np.maximum(low, 0)
+        add(name, value, rows, (low, high), baseline, baseline_is)
 
     pnl, entered = trades["pnl"].astype(float), trades["timestamp"].astype(np.int64)
     one = np.ones(n)
@@ -104,7 +106,8 @@ def report(trades: Columns, hours: Columns, course: Course, capital: float, cost
 
     add("trades", float(n), n)
     break_even = _break_even(pnl), "break-even win rate at the mean win and the mean loss of these trades"
-    measure("win_rate", _ratio, (pnl > 0, one), entered, n, *break_even)
+    won, *sure = share(pnl > 0, entered, seed)
+    add("win_rate", won, n, (sure[0], sure[1]), *break_even)
     measure("profit_factor", _ratio, (wins, losses), entered, n, 1.0, "neither gain nor loss")
     measure("mean_net_bps_a_trade", _ratio, (trades["pnl_bps"], one), entered, n, 0.0, "no trade")
     measure("mean_hold_minutes", _ratio, (held, one), entered, n)

@@ -6,7 +6,11 @@ import pytest
 from modules.core.settings import Costs
 from modules.core.tables import Columns
 from modules.evaluation import backtest as tested
+from modules.evaluation import testimony
+from modules.evaluation.batch import with_history
 from modules.evaluation.engine import PRICES, Orders, simulate
+from modules.evaluation.measure import accounts, evaluate, hold
+from modules.evaluation.strategies import OURS, strategies
 from modules.m1_data_engine.candle_files import read_candles
 from modules.m6_executor.model import Account, Candle, Decision, step
 from modules.m6_executor.reports import HOUR_MS, Course, report
@@ -18,16 +22,11 @@ LEARNED = 1_704_667_140_000
 
 
 def of_file(desk: Desk) -> tuple[Columns, dict[str, Orders]]:
-    """The following candles of the fixture and what both rules decide on them."""
+    """What was said of the following candles of the fixture, and what each strategy orders on them."""
     run = desk.open()
-    candles = tested.with_history(run, read_candles(desk.follow)[0])
-    stamps, orders = tested.decisions(run, candles)
-    new = stamps > LEARNED
-    traded = {name: values[candles["timestamp"] > LEARNED] for name, values in candles.items()}
-    assert traded["timestamp"].tolist() == stamps[new].tolist()
-    return traded, {
-        rule: Orders(*(values[new] for values in (its.side, its.stop, its.target, its.size))) for rule, its in orders.items()
-    }
+    said = testimony.testimony(run, with_history(run, read_candles(desk.follow)[0]))
+    said = {name: values[said["timestamp"] > LEARNED] for name, values in said.items()}
+    return said, strategies(said, run.settings)
 
 
 def value_of(columns: Columns, start: str, figure: str) -> tuple[float, int, float]:
@@ -39,7 +38,7 @@ def value_of(columns: Columns, start: str, figure: str) -> tuple[float, int, flo
 
 def test_the_executor_makes_the_same_trades_and_the_same_report(trained: Desk) -> None:
     candles, orders = of_file(trained)
-    run, its, stamps = trained.open(), orders["fused"], candles["timestamp"]
+    run, its, stamps = trained.open(), orders[OURS], candles["timestamp"]
     costs, capital = run.settings.costs, run.settings.executor.capital
     account, trades, hours, course = Account(capital), [], {}, None
     for i, stamp in enumerate(stamps.tolist()):
@@ -47,19 +46,19 @@ def test_the_executor_makes_the_same_trades_and_the_same_report(trained: Desk) -
         candle = Candle(stamp, *(float(candles[name][i]) for name in PRICES))
         done = step(account, candle, Decision(stamp, *said, 1.0, "", ""), costs, run.settings.labels.horizon)
         account, equity = done.account, done.account.equity(candle.close)
-        trades += [done.trade] if done.trade else []
+        trades += done.trades
         course = (course or Course.begin(stamp, candle.close, capital, costs)).after(candle.close, equity)
         *_, count, exposed = hours.get(stamp // HOUR_MS, (0, 0, 0, 0))
         hours[stamp // HOUR_MS] = (stamp // HOUR_MS * HOUR_MS, equity, candle.close, count + 1, exposed + bool(account.coins))
     simulation = simulate(candles, its, costs, run.settings.labels.horizon, capital)
-    found, found_hours, found_course = tested.accounts(simulation, candles, costs, capital)
+    found, found_hours, found_course = accounts(simulation, candles, costs, capital)
     assert len(trades) >= 5
     for name in ("timestamp", "exit_timestamp", "entry", "exit", "exit_reason", "quantity", "pnl", "pnl_bps", "costs", "equity"):
         assert found[name].tolist() == [getattr(trade, name) for trade in trades], name
     assert list(zip(*(values.tolist() for values in found_hours.values()), strict=True)) == list(hours.values())
     assert found_course == course
     stepped = report(found, found_hours, course, capital, costs, run.settings.learning.seed)
-    measured = tested.measure(run, candles, orders)
+    measured = evaluate(candles, run.settings).stats
     for figure, value in zip(stepped["figure"], stepped["value"], strict=True):
         np.testing.assert_equal(value_of(measured, "fused rule", figure)[0], float(value))
 
@@ -69,8 +68,8 @@ def test_a_replay_leaves_the_trades_of_the_backtest_in_its_ledger(replayed: Desk
     candles, orders = of_file(replayed)
     run = replayed.open()
     capital, horizon = run.settings.executor.capital, run.settings.labels.horizon
-    simulation = simulate(candles, orders["fused"], run.settings.costs, horizon, capital)
-    trades = tested.accounts(simulation, candles, run.settings.costs, capital)[0]
+    simulation = simulate(candles, orders[OURS], run.settings.costs, horizon, capital)
+    trades = accounts(simulation, candles, run.settings.costs, capital)[0]
     count = len(logged["timestamp"])
     assert count >= 1
     assert trades["timestamp"][:count].tolist() == logged["timestamp"].tolist()
@@ -88,7 +87,7 @@ def test_the_front_door_writes_both_rules_and_what_needs_no_model(trained: Desk)
     columns = run.workspace.read("backtest_stats")
     candles, orders = of_file(trained)
     costs, horizon, capital = run.settings.costs, run.settings.labels.horizon, run.settings.executor.capital
-    trades = simulate(candles, orders["fused"], costs, horizon, capital).trades
+    trades = simulate(candles, orders[OURS], costs, horizon, capital).trades
     assert value_of(columns, "fused rule", "trades")[:2] == (len(trades["pnl"]), len(trades["pnl"]))
     value, n, break_even = value_of(columns, "fused rule", "win_rate")
     wins, losses = trades["pnl"][trades["pnl"] > 0], -trades["pnl"][trades["pnl"] <= 0]
@@ -103,8 +102,10 @@ def test_the_front_door_writes_both_rules_and_what_needs_no_model(trained: Desk)
     drawdown = (1 - candles["close"] / np.maximum.accumulate(candles["close"])).max()
     assert value_of(columns, "buy and hold", "max_drawdown")[0] == pytest.approx(drawdown, abs=costs.fee)
     for name in ("always NEUTRAL", "strict rule"):
-        figures = [(value_of(columns, name, figure)[:2]) for figure in dict.fromkeys(columns["figure"])]
-        assert all(np.isnan(value) and n == 0 for value, n in figures)
+        own = [i for i, scope in enumerate(columns["scope"]) if scope.startswith(f"{name}, ")]
+        assert len(own) >= 10
+        assert np.isnan(columns["value"][own]).all()
+        assert not columns["n"][own].any()
 
 
 def test_the_same_candles_give_the_same_bytes_and_nothing_but_the_table_changes(trained: Desk) -> None:
@@ -113,7 +114,8 @@ def test_the_same_candles_give_the_same_bytes_and_nothing_but_the_table_changes(
         assert tested.backtest(trained.open(trained.follow), quiet=True) == 0
         written.append(trained.files())
     assert written[0] == written[1]
-    assert set(written[0]) - set(before) == {"performance/backtest_stats.csv"}
+    new = {f"performance/backtest_{what}.csv" for what in ("stats", "curves", "groups")}
+    assert set(written[0]) - set(before) == new
     assert {name: written[0][name] for name in before} == before
 
 
@@ -147,7 +149,7 @@ def test_it_needs_a_training_and_leaves_no_trace_without_one(fresh: Desk) -> Non
 
 def test_holding_is_one_trade_after_costs() -> None:
     costs = Costs(fee=0.001, slippage=0.0005)
-    held = tested.hold(np.array([100.0, 90.0, 120.0]), costs, 1_000.0)
+    held = hold(np.array([100.0, 90.0, 120.0]), costs, 1_000.0)
     final = 1_000 * 120 * 0.9995 * 0.999 / (100 * 1.0005 * 1.001)
     assert held.equity(np.array([100.0, 90.0, 120.0]))[-1] == pytest.approx(final)
     assert held.trades["pnl"][0] == pytest.approx(final - 1_000)

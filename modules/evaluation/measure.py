@@ -1,0 +1,403 @@
+"""How good all of it was: every strategy, every probability and every regime label on candles that were not learned from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from modules.core import labels
+from modules.core.catalog import CURVE, GROUP, NEXT
+from modules.core.module import Run
+from modules.core.settings import Costs, Settings
+from modules.core.statistics import LEAST_DAYS, Figures, mean, regime_figures, share, warning_figures
+from modules.core.tables import Columns, datetime_ist
+from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
+from modules.evaluation import luck
+from modules.evaluation.engine import Simulation, simulate
+from modules.evaluation.strategies import OURS, STRICT, strategies
+from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
+
+HELD = "buy and hold"
+SPLIT = (OURS, STRICT, "specialists alone", "plain LightGBM")
+"""Strategies whose trades are told by regime, session, month and hour."""
+TOLD = ("win_rate", "mean_net_bps_a_trade", "total_return", "max_drawdown")
+"""Figures of each strategy that the command says aloud."""
+FINE_DAYS = 14
+"""Days up to which curves over time have a point each hour; beyond it, each day."""
+PARTS = 16
+"""Parts of the time that are split in halves for the probability of overfitting."""
+WHEN = "Unix ms UTC"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows for the catalog's ``FIGURES``, ``CURVE`` and ``GROUP``."""
+
+    stats: Columns
+    curves: Columns
+    groups: Columns
+
+
+@dataclass(frozen=True)
+class Traded:
+    """A strategy after its simulation: its account at each of N closes and its T closed trades, ``moved`` being the exit
+    over the entry before slippage."""
+
+    simulation: Simulation
+    equity: np.ndarray
+    returns: np.ndarray
+    side: np.ndarray
+    moved: np.ndarray
+    size: np.ndarray
+
+
+def conclude(run: Run, said: Columns, mode: str) -> list[str]:
+    """Measure what was said, write the mode's tables, and tell the figures that matter, in lines."""
+    found = evaluate(said, run.settings)
+    for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
+        run.workspace.write(f"{mode}_{what}", columns)
+    return [*_lines(found.stats), f"see {run.workspace.path(f'{mode}_stats')}; --report makes a page of it"]
+
+
+def evaluate(said: Columns, settings: Settings) -> Evaluation:
+    """Everything that can be measured on N candles in a row.
+
+    Parameters
+    ----------
+    said : (N,) columns of ``catalog.SAID`` and ``timestamp``
+    """
+    stamps, costs, capital = said["timestamp"], settings.costs, settings.executor.capital
+    span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
+    runs = {
+        name: simulate(said, orders, costs, settings.labels.horizon, capital)
+        for name, orders in strategies(said, settings).items()
+    }
+    runs[HELD] = hold(said["close"], costs, capital)
+    traded = {name: _traded(said, run, costs, capital) for name, run in runs.items()}
+    stats, curves = [], _Curves()
+    for name, its in traded.items():
+        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings))
+    figures = Figures()
+    _overfitting(figures, f"all strategies, {span}, after costs", traded)
+    ahead = _Ahead.of(said, settings)
+    _models(figures, curves, span, said, ahead, settings)
+    _money(curves, traded, stamps, settings)
+    _by_confidence(curves, said, ahead, settings)
+    stats.append(figures.columns())
+    joined = {name: np.concatenate([part[name] for part in stats]) for name in stats[0]}
+    wanted = _hoped_for(joined, f"hoped for, {span}, after costs")
+    joined = {name: np.concatenate([joined[name], wanted[name]]) for name in joined}
+    return Evaluation(joined, curves.columns(), _groups(said, traded, settings))
+
+
+# Strategies
+
+
+def accounts(simulation: Simulation, candles: Columns, costs: Costs, capital: float) -> tuple[Columns, Columns, Course]:
+    """A simulation as ``m6_executor.reports.report`` takes it: its trades, its hours and its course."""
+    stamps, close = candles["timestamp"], candles["close"]
+    equity, exposed = simulation.equity(close), simulation.held(len(close)) != 0
+    hour = stamps // HOUR_MS * HOUR_MS
+    first = np.flatnonzero(np.diff(hour, prepend=-1))
+    last = np.append(first[1:], len(hour)) - 1
+    hours = {
+        "timestamp": hour[first],
+        "equity": equity[last],
+        "close": close[last],
+        "candles": last - first + 1,
+        "exposed": np.add.reduceat(exposed.astype(int), first),
+    }
+    begun = Course.begin(int(stamps[0]), float(close[0]), capital, costs)
+    peak, hold_peak = (np.maximum.accumulate(np.maximum(level, at)) for level, at in ((equity, capital), (close, begun.basis)))
+    course = replace(
+        begun,
+        close=float(close[-1]),
+        peak=float(peak[-1]),
+        drawdown=max(0.0, float((1 - equity / peak).max())),
+        hold_peak=float(hold_peak[-1]),
+        hold_drawdown=max(0.0, float((1 - close / hold_peak).max())),
+    )
+    trades = simulation.trades
+    times = {"timestamp": stamps[trades["entered"]], "exit_timestamp": stamps[trades["exited"]]}
+    return trades | times, hours, course
+
+
+def hold(close: np.ndarray, costs: Costs, capital: float) -> Simulation:
+    """All of the capital bought at the first of (N,) closes and sold at the last, after costs: one trade."""
+    entry, fill = close[0] * (1 + costs.slippage), close[-1] * (1 - costs.slippage)
+    quantity, last = capital / (entry * (1 + costs.fee)), len(close) - 1
+    pnl = quantity * fill * (1 - costs.fee) - capital
+    slipped = quantity * (entry - close[0] + close[-1] - fill)
+    trade = {
+        "decided": 0,
+        "entered": 0,
+        "exited": last,
+        "side": 1,
+        "entry": entry,
+        "exit": fill,
+        "quantity": quantity,
+        "pnl": pnl,
+        "pnl_bps": 1e4 * pnl / (quantity * entry),
+        "costs": costs.fee * quantity * (entry + fill) + slipped,
+        "equity": capital + pnl,
+    }
+    trades = {name: np.array([value]) for name, value in trade.items()}
+    return Simulation(trades, np.array([0, last]), np.array([capital, 0, capital + pnl]), np.array([0, quantity, 0]))
+
+
+def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Traded:
+    trades, equity = run.trades, run.equity(said["close"])
+    side, slip = trades["side"], costs.slippage
+    moved = trades["exit"] / (1 - side * slip) / (trades["entry"] / (1 + side * slip))
+    size = trades["quantity"] * trades["entry"] / np.maximum(trades["equity"] - trades["pnl"], 1e-9)
+    return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), side, moved, size)
+
+
+def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings) -> Columns:
+    """The executor's report, and what tells skill from luck."""
+    costs, capital, seed = settings.costs, settings.executor.capital, settings.learning.seed
+    trades = its.simulation.trades
+    columns = report(*accounts(its.simulation, said, costs, capital), capital, costs, seed)
+    columns["scope"] = np.full(len(columns["figure"]), scope, object)
+    if name == HELD:  # nothing has to beat itself
+        itself = columns["baseline_is"] == HOLD
+        columns["baseline"][itself], columns["baseline_is"][itself] = np.nan, ""
+    figures, count = Figures(), len(trades["pnl"])
+    if not count:
+        return columns
+    found = luck.moments(its.returns)
+    for figure, statistic, sums in (
+        ("sharpe_of_daily_returns_annualised", luck.sharpe, luck.sharpe_sums(its.returns)),
+        ("sortino_of_daily_returns_annualised", luck.sortino, luck.sortino_sums(its.returns)),
+    ):
+        value = luck.ANNUAL * float(statistic(sums.sum(0)[None])[0])
+        low, high = luck.interval(statistic, sums, seed) if np.isfinite(value) else (np.nan, np.nan)
+        value = value if np.isfinite(value) else np.nan  # no day lost, or all days alike
+        figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
+    figures.add(
+        scope, "probabilistic_sharpe", luck.probabilistic_sharpe(found), found.days, baseline=0.95, baseline_is="asked for"
+    )
+    notional = trades["quantity"] * (trades["entry"] + trades["exit"])
+    days = len(its.equity) / DAY_MINUTES
+    figures.add(scope, "turnover_a_day", luck.turnover(notional, its.equity, days), count)
+    fee = luck.break_even_fee(its.side, its.moved, costs.slippage)
+    figures.add(scope, "break_even_fee", fee, count, baseline=costs.fee, baseline_is="the fee a side that is set")
+    more = figures.columns()
+    return {key: np.concatenate([columns[key], more[key]]) for key in columns}
+
+
+def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded]) -> None:
+    """The chance that the strategy that looks best here is not even average elsewhere."""
+    returns = [its.returns for name, its in traded.items() if len(its.side) and name != HELD]
+    if len(returns) < 2 or len(returns[0]) < 2 * PARTS:
+        return
+    found = luck.overfitting(np.stack(returns, 1), PARTS)
+    name = f"probability of backtest overfitting, the best of {len(returns)} strategies that trade"
+    figures.add(scope, name, found.pbo, len(found.logits), baseline=0.5, baseline_is="pure chance")
+    figures.add(scope, "share of the splits in which the best one loses afterwards", found.loss, len(found.logits))
+
+
+# Models
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What came after each candle, for the candles after which enough came: ``row`` are those, the others are theirs."""
+
+    row: np.ndarray
+    label: np.ndarray
+    moved: np.ndarray
+    net: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, said: Columns, settings: Settings) -> "_Ahead":
+        wanted, stamps, fusion = settings.labels, said["timestamp"], settings.fusion
+        distance = labels.move_points(said["close"], wanted.move_points, wanted.move_bps)
+        label, moved = labels.first_side(said["high"], said["low"], said["close"], distance, wanted.horizon)
+        reach = wanted.horizon + 1
+        whole = np.zeros(len(stamps), bool)
+        whole[:-reach] = stamps[reach:] - stamps[:-reach] == reach * MINUTE_MS
+        row = np.flatnonzero(whole)
+        net = {}
+        for name, side in ((BUY, 1), (SELL, -1)):
+            gross = labels.barrier_outcome(said, said["atr"], side, fusion.stop_atr, fusion.target_atr, wanted.horizon)
+            net[name] = gross[row] - settings.costs.round_trip
+        return cls(row, label[row], moved[row], net)
+
+
+def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead: _Ahead, settings: Settings) -> None:
+    """Regimes, early warnings, and whether each probability keeps its word."""
+    seed, horizon = settings.learning.seed, settings.labels.horizon
+    here = {name: values[ahead.row] for name, values in said.items()}
+    stamps, given = here["timestamp"], here["warning"] != "none"
+    coming = np.array(REGIMES, object)[np.stack([said[column.name] for column in NEXT], 1).argmax(axis=1)]
+    regime_figures(figures, f"regime, {span}", said["timestamp"], said["regime"], coming, said["hindsight"], horizon, seed)
+    warning_figures(figures, f"early warning, {span}", stamps, here["warning_probability"], given, ahead.moved, here["atr"], seed)
+    month = np.array([datetime_ist(int(stamp))[:7] for stamp in stamps[:: DAY_MINUTES // 24]], object)
+    month = np.repeat(month, DAY_MINUTES // 24)[: len(stamps)]
+    for name in dict.fromkeys(month):
+        part = given & (month == name)
+        scope = f"early warning, {name} IST, out of sample"
+        value, low, high = share(ahead.moved[part], stamps[part], seed)
+        base = float(ahead.moved[month == name].mean())
+        figures.add(scope, "early warning precision", value, int(part.sum()), low, high, base, "base rate")
+    later = said["hindsight"][np.minimum(ahead.row + horizon, len(said["hindsight"]) - 1)]
+    likeliest = np.stack([here[column.name] for column in NEXT], 1)
+    for name, probability, happened in (
+        ("early warning: a move comes", here["warning_probability"], ahead.moved),
+        ("specialists: the upper side comes first", here["p_buy"], ahead.label == labels.BUY),
+        ("specialists: the lower side comes first", here["p_sell"], ahead.label == labels.SELL),
+        ("plain LightGBM: the upper side comes first", here["pooled_buy"], ahead.label == labels.BUY),
+        ("plain LightGBM: the lower side comes first", here["pooled_sell"], ahead.label == labels.SELL),
+        ("fusion: a BUY ends in profit after costs", here["profit_buy"], ahead.net[BUY] > 0),
+        ("fusion: a SELL ends in profit after costs", here["profit_sell"], ahead.net[SELL] > 0),
+        ("regime: as in hindsight", here["regime_confidence"], here["regime"] == here["hindsight"]),
+        (
+            f"regime {horizon} minutes ahead: the likeliest comes",
+            likeliest.max(axis=1),
+            np.array(REGIMES, object)[likeliest.argmax(axis=1)] == later,
+        ),
+    ):
+        found = luck.calibration(probability, happened, stamps, seed)
+        scope = f"calibration, {span}"
+        value, low, high = mean((probability - happened) ** 2, stamps, seed)
+        figures.add(scope, f"{name}: Brier score", value, len(stamps), low, high, found.uncertainty, "always the base rate")
+        figures.add(scope, f"{name}: expected calibration error", found.error, len(stamps), baseline=0.0, baseline_is="its word")
+        axes = ("probability said, 0..1", "share that happened, 0..1")
+        curves.add(f"calibration: {name}", "found", axes, found.said, found.happened, found.low, found.high, found.n)
+
+
+def _by_confidence(curves: "_Curves", said: Columns, ahead: _Ahead, settings: Settings) -> None:
+    """What the side that promises more was worth, from every minute down to the surest one in a hundred."""
+    promised = said["promised"][ahead.row]
+    net = np.where(promised == BUY, ahead.net[BUY], ahead.net[SELL])
+    for score in ("expected_bps", "confidence"):
+        found = luck.selectivity(said[score][ahead.row], net, said["timestamp"][ahead.row], settings.learning.seed)
+        x, n = 100 * found["coverage"], found["n"]
+        by = f"ranked by {score}, a trade each minute"
+        for plot, name, unit, scale in (
+            ("selectivity: win rate", "win_rate", "win rate after costs, 0..1", 1),
+            ("selectivity: expectancy", "mean_net", "mean net of a trade, bps after costs", 1e4),
+        ):
+            y, low, high = (scale * found[f"{name}{end}"] for end in ("", "_low", "_high"))
+            curves.add(plot, by, ("share of the minutes taken, %", unit), x, y, low, high, n)
+
+
+def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, settings: Settings) -> None:
+    """Equity, drawdown, and what might have happened."""
+    seed, fee = settings.learning.seed, settings.costs.fee
+    days = np.ptp(stamps) / (DAY_MINUTES * MINUTE_MS)
+    period = HOUR_MS if days <= FINE_DAYS else DAY_MINUTES * MINUTE_MS
+    last = np.append(np.flatnonzero(np.diff(stamps // period)), len(stamps) - 1)
+    for name, its in traded.items():
+        count = np.full(len(last), len(its.side))
+        fallen = 100 * (its.equity / np.maximum.accumulate(its.equity) - 1)
+        curves.add("equity", name, (WHEN, "equity at the close, USD"), stamps[last], its.equity[last], n=count)
+        curves.add("drawdown", name, (WHEN, "below the highest equity so far, %"), stamps[last], fallen[last], n=count)
+    percent = np.arange(1, 100)
+    for name in SPLIT:
+        its = traded[name]
+        if len(its.side) < 2:
+            continue
+        returns = np.maximum(its.size * its.simulation.trades["pnl_bps"] / 1e4, -1 + 1e-9)
+        deep = 100 * np.quantile(luck.drawdowns_in_any_order(returns, seed), percent / 100)
+        final = 100 * np.quantile(luck.returns_by_slippage(its.side, its.moved, its.size, fee, seed), percent / 100)
+        count = np.full(len(percent), len(its.side))
+        axes = ("share of the draws at or below, %", "deepest drawdown, %")
+        curves.add("Monte Carlo: the same trades in any order", name, axes, percent, deep, n=count)
+        axes = ("share of the draws at or below, %", "total return, %")
+        curves.add("Monte Carlo: slippage drawn from 0.1 to 0.5 % a side", name, axes, percent, final, n=count)
+
+
+# Tables
+
+
+def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Columns:
+    """Trades by the regime, session, month and hour in which they were decided."""
+    stamps, rows = said["timestamp"], []
+    for name in SPLIT:
+        trades = traded[name].simulation.trades
+        if not len(trades["pnl"]):
+            continue
+        decided = trades["decided"]
+        when = [datetime_ist(int(stamp)) for stamp in stamps[decided]]
+        keys = {
+            "regime": said["regime"][decided],
+            "session": np.array(session_names(stamps[decided], settings.sessions.starts), object),
+            "month": np.array([word[:7] for word in when], object),
+            "hour": np.array([f"{word[11:13]} IST" for word in when], object),
+        }
+        for by, group in keys.items():
+            for key in sorted(set(group)):
+                part = group == key
+                at, pnl, bps = stamps[decided[part]], trades["pnl"][part], trades["pnl_bps"][part]
+                seed = settings.learning.seed
+                rows.append((name, by, key, part.sum(), *share(pnl > 0, at, seed), *mean(bps, at, seed), pnl.sum()))
+    kinds = [object] * 3 + [int] + [float] * 7
+    return {column.name: np.array([row[i] for row in rows], kinds[i]) for i, column in enumerate(GROUP)}
+
+
+def _hoped_for(stats: Columns, scope: str) -> Columns:
+    """What the user hopes for, beside what was found."""
+    figures = Figures()
+    for start, figure, hoped, words in (
+        (OURS, "win_rate", 0.85, "hoped for: 85 to 90 %"),
+        (OURS, "profit_factor", 2.0, "hoped for"),
+        (OURS, "sharpe_of_daily_returns_annualised", 3.0, "hoped for"),
+        (OURS, "max_drawdown", 0.15, "hoped for: at most"),
+        (OURS, "mean_hold_minutes", 8.0, "hoped for: 8 to 15 minutes"),
+        ("regime", "regime accuracy", 0.80, "hoped for"),
+        ("regime", "where it changes, accuracy", 0.75, "hoped for"),
+        ("early warning", "early warning precision", 0.85, "hoped for"),
+    ):
+        told = zip(stats["scope"], stats["figure"], strict=True)
+        found = [i for i, (where, name) in enumerate(told) if where.startswith(f"{start}, ") and name.endswith(figure)]
+        if not found:
+            figures.add(scope, figure, np.nan, 0, baseline=hoped, baseline_is=words)
+            continue
+        at = found[0]
+        value, low, high = (float(stats[column][at]) for column in ("value", "low", "high"))
+        figures.add(scope, str(stats["figure"][at]), value, int(stats["n"][at]), low, high, hoped, words)
+    return figures.columns()
+
+
+def _lines(stats: Columns) -> list[str]:
+    """The figures ``TOLD`` of each strategy, in words."""
+    lines = []
+    for scope in dict.fromkeys(stats["scope"]):
+        rows = {stats["figure"][at]: at for at in np.flatnonzero(stats["scope"] == scope)}
+        if "trades" not in rows:
+            continue
+        lines.append(f"{scope}: trades {stats['n'][rows['trades']]}")
+        for name in TOLD:
+            value, low, high, base = (stats[column][rows[name]] for column in ("value", "low", "high", "baseline"))
+            sure = f"   95 % {low:.4f} to {high:.4f}" if np.isfinite(low) else f"   no interval: on fewer than {LEAST_DAYS} days"
+            beat = f"   to beat {base:.4f}, {stats['baseline_is'][rows[name]]}" if np.isfinite(base) else ""
+            if np.isfinite(value):
+                lines.append(f"  {name:20s} {value:10.4f}{'' if name == 'max_drawdown' else sure}{beat}")
+    return lines
+
+
+class _Curves:
+    """Points for a curves table (see ``catalog.CURVE``), gathered curve by curve."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple] = []
+
+    def add(
+        self,
+        plot: str,
+        curve: str,
+        axes: tuple[str, str],
+        x: np.ndarray,
+        y: np.ndarray,
+        low: np.ndarray | None = None,
+        high: np.ndarray | None = None,
+        n: np.ndarray | None = None,
+    ) -> None:
+        nothing, none = np.full(len(x), np.nan), np.zeros(len(x), int)
+        ends = (nothing if low is None else low, nothing if high is None else high, none if n is None else n)
+        self.rows += [(plot, curve, *axes, *point) for point in zip(x, y, *ends, strict=True)]
+
+    def columns(self) -> Columns:
+        kinds = [object] * 4 + [float] * 4 + [int]
+        return {column.name: np.array([row[i] for row in self.rows], kinds[i]) for i, column in enumerate(CURVE)}
