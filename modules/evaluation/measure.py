@@ -236,7 +236,7 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
     month = np.repeat(month, DAY_MINUTES // 24)[: len(stamps)]
     for name in dict.fromkeys(month):
         part = given & (month == name)
-        scope = f"early warning, {name} IST, out of sample"
+        scope = f"early warning in {name} IST, out of sample"
         value, low, high = share(ahead.moved[part], stamps[part], seed)
         base = float(ahead.moved[month == name].mean())
         figures.add(scope, "early warning precision", value, int(part.sum()), low, high, base, "base rate")

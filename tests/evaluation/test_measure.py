@@ -1,0 +1,99 @@
+"""The figures of an evaluation, against counting by hand and against what was planted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modules.core import labels
+from modules.core.settings import load_settings
+from modules.core.tables import Columns, Workspace
+from modules.evaluation.engine import simulate
+from modules.evaluation.measure import HELD, Evaluation, evaluate
+from modules.evaluation.strategies import OURS, strategies
+from tests.evaluation.sayings import START, sayings
+
+SETTINGS = load_settings()
+
+
+def figure(found: Evaluation, scope: str, name: str) -> dict[str, float]:
+    stats = found.stats
+    at = [i for i, it in enumerate(stats["scope"]) if it.startswith(f"{scope}, ") and stats["figure"][i] == name]
+    assert len(at) == 1, (scope, name)
+    return {key: stats[key][at[0]] for key in ("value", "low", "high", "n", "baseline")}
+
+
+def clairvoyant(said: Columns, every: int = 30) -> Columns:
+    """Ours buys or sells now and then where the next quarter of an hour goes that way, by more than the costs."""
+    horizon = SETTINGS.labels.horizon
+    later = np.concatenate([said["close"][horizon:], np.full(horizon, said["close"][-1])]) / said["close"] - 1
+    far = np.abs(later) > 60e-4
+    side = np.where(later > 0, "BUY", "SELL").astype(object)
+    said["fused"] = np.where(far & (np.arange(len(far)) % every == 0), side, "NEUTRAL").astype(object)
+    return said
+
+
+def test_the_tables_are_what_the_catalog_says(tmp_path: Path) -> None:
+    found, workspace = evaluate(clairvoyant(sayings(volatility=2e-3)), SETTINGS), Workspace(tmp_path)
+    for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
+        workspace.write(f"backtest_{what}", columns)
+        assert len(next(iter(workspace.read(f"backtest_{what}").values()))) > 0
+
+
+def test_what_never_trades_has_no_figure_but_stays_in_the_table() -> None:
+    found = evaluate(sayings(), SETTINGS)
+    assert figure(found, OURS, "trades")["n"] == 0
+    assert np.isnan(figure(found, OURS, "win_rate")["value"])
+    assert figure(found, "hoped for", "win_rate")["n"] == 0
+    assert figure(found, "hoped for", "win_rate")["baseline"] == 0.85
+    assert figure(found, HELD, "trades")["n"] == 1
+
+
+def test_groups_add_up_to_the_strategy() -> None:
+    said = clairvoyant(sayings(volatility=2e-3))
+    found = evaluate(said, SETTINGS)
+    run = simulate(said, strategies(said, SETTINGS)[OURS], SETTINGS.costs, SETTINGS.labels.horizon, SETTINGS.executor.capital)
+    groups = found.groups
+    for by in ("regime", "session", "month", "hour"):
+        part = (groups["strategy"] == OURS) & (groups["by"] == by)
+        assert groups["trades"][part].sum() == len(run.trades["pnl"]) > 20
+        assert groups["pnl"][part].sum() == pytest.approx(run.trades["pnl"].sum())
+        wins = groups["win_rate"][part] * groups["trades"][part]
+        assert wins.sum() == pytest.approx((run.trades["pnl"] > 0).sum())
+
+
+def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_future_is_known() -> None:
+    said = sayings(volatility=1e-3)
+    distance = np.full(len(said["close"]), SETTINGS.labels.move_points)
+    label, moved = labels.first_side(said["high"], said["low"], said["close"], distance, SETTINGS.labels.horizon)
+    row = np.arange(len(label) - SETTINGS.labels.horizon - 1)
+    said["warning"][::3] = "move"
+    said["warning_probability"][:] = 0.25
+    said["regime"][:] = "STABLE_LOW"
+    found = evaluate(said, SETTINGS)
+    precision = figure(found, "early warning", "early warning precision")
+    assert precision["n"] == len(row[::3])
+    assert precision["value"] == pytest.approx(moved[row[::3]].mean())
+    assert precision["baseline"] == pytest.approx(moved[row].mean())
+    brier = figure(found, "calibration", "early warning: a move comes: Brier score")
+    assert brier["value"] == pytest.approx(((0.25 - moved[row]) ** 2).mean())
+    accuracy = figure(found, "regime", "regime accuracy")
+    assert accuracy["value"] == pytest.approx((said["hindsight"] == "STABLE_LOW").mean())
+    buys = figure(found, "calibration", "specialists: the upper side comes first: Brier score")
+    assert buys["value"] == pytest.approx(((said["p_buy"][row] - (label[row] == labels.BUY)) ** 2).mean())
+
+
+def test_a_hole_between_candles_is_judged_by_nobody() -> None:
+    said = sayings(2)
+    whole = figure(evaluate(said, SETTINGS), "early warning", "base rate of a move")["n"]
+    torn = {name: np.delete(values, np.arange(1_000, 1_010)) for name, values in said.items()}
+    assert figure(evaluate(torn, SETTINGS), "early warning", "base rate of a move")["n"] == whole - 10 - 16
+
+
+def test_curves_over_time_begin_and_end_where_the_candles_do() -> None:
+    found = evaluate(sayings(20), SETTINGS).curves
+    part = (found["plot"] == "equity") & (found["curve"] == HELD)
+    assert part.sum() == 20
+    assert found["x"][part][[0, -1]].tolist() == [START + 60_000 * 1_439, START + 60_000 * (20 * 1_440 - 1)]
+    assert (found["y"][(found["plot"] == "equity") & (found["curve"] == OURS)] == SETTINGS.executor.capital).all()
+    assert (found["y"][found["plot"] == "drawdown"] <= 0).all()
