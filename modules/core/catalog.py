@@ -165,6 +165,7 @@ GROUP = (
     _usd("pnl"),
 )
 MODES = ("backtest", "walk_forward")
+VERDICTS = ("pass", "fail", "note")
 LIVE = DAY_MINUTES
 CANDLES_KEPT = 2 * DAY_MINUTES + 60
 """The live candles cover the longest warm-up of any feature."""
@@ -575,6 +576,22 @@ _TABLES = (
         ist=True,
     ),
     Table("reports", "performance/reports.csv", FIGURES, M6, ("people",), stamped=False),
+    Table(
+        "analysis_stats",
+        "performance/analysis.csv",
+        (
+            Column("check", TEXT),
+            Column("subject", TEXT, "the column, model or file that was looked at"),
+            Column("verdict", CHOICE, choices=VERDICTS),
+            Column("value", empty=True),
+            Column("what", TEXT, "what the value is"),
+            Column("detail", TEXT),
+            Column("n", INTEGER, "values behind it", low=0),
+        ),
+        "evaluation",
+        ("people",),
+        stamped=False,
+    ),
     Table("live_stats", "performance/live_stats.csv", FIGURES, "evaluation", ("people",), stamped=False),
     *(
         Table(f"{mode}_{what}", f"performance/{mode}_{what}.csv", columns, "evaluation", ("evaluation", "people"), stamped=False)
@@ -637,6 +654,7 @@ class Artifact:
 _ARTIFACTS = (
     Artifact("scaler_{k}", "scalers/scaler_{k}.pkl", M1, ("people",)),
     Artifact("scaler_{k}_export", "scalers/scaler_{k}.json", M1, (M1,)),
+    Artifact("own_features", "scalers/own_features.py", M1, (M1,)),
     Artifact("gmm_model", "models/gmm_model.pkl", M2, ("people",)),
     Artifact("hmm_model", "models/hmm_model.pkl", M2, ("people",)),
     Artifact("regime_export", "models/regime.json", M2, (M2,)),

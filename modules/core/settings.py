@@ -3,7 +3,7 @@
 import difflib
 import math
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Data:
     max_gap_minutes: int = bounded(0)
     out_of_sample: float = bounded(0.05, 0.5)
     drift_mse: float = bounded(0)
+    own_features: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +199,8 @@ _SECTIONS: dict[str, Any] = {part.name: part.type for part in fields(Settings)}
 def load_settings(path: Path | None = None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
     """The defaults, overlaid by the user's file and by ``overrides`` (section -> setting -> value).
 
+    ``[data] own_features`` becomes a whole path: it is relative to the file of settings.
+
     Raises
     ------
     SettingsError : naming every fault at once
@@ -240,6 +243,9 @@ def load_settings(path: Path | None = None, overrides: dict[str, dict[str, Any]]
             faults.append("[data] chunk_rows must not be above rows")
     if faults:
         raise SettingsError("\n".join([f"{origin}: {len(faults)} fault(s)", *(f"  - {fault}" for fault in faults)]))
+    if sections["data"].own_features:  # names a file beside the settings, wherever the workspace lies
+        own = str((origin.parent / sections["data"].own_features).resolve())
+        sections["data"] = replace(sections["data"], own_features=own)
     return Settings(**sections)
 
 

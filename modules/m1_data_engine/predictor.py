@@ -143,8 +143,11 @@ def _extras(run: Run, timestamps: np.ndarray, names: list[str]) -> dict[str, Col
 
 
 def scaling(run: Run) -> tuple[list[str], model.Scaler]:
-    """The features in use, in their order, and the newest scaler."""
-    numbers = [int(name.split("_")[1]) for name in run.artifacts.names() if name.startswith("scaler_")]
+    """The features in use, in their order, and the newest scaler; the user's own features are in the registry then."""
+    artifacts = run.artifacts.names()
+    if "own_features" in artifacts:
+        registry.use_own(run.artifacts.once("own_features", None, registry.own_features))
+    numbers = [int(name.split("_")[1]) for name in artifacts if name.startswith("scaler_")]
     newest = max(numbers, default=0)
     content = run.artifacts.load_json("scaler_{k}_export", newest)
     names = run.artifacts.entry("scaler_{k}_export", newest)["features"]

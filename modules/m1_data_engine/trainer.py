@@ -1,6 +1,7 @@
 """Train module 1: candle file -> 15 selected features, scaled chunk by chunk."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def train(run: Run, progress: Progress) -> list[str]:
         raise PipelineError("there are no candles to learn from: give a candle file with --candles FILE")
     candles = run.workspace.read("candles_history")
     extras = history_extras(run, candles["timestamp"])
+    own = own_source(run)
     available = registry.candidates(extras)
     if absent := list(registry.left_out(extras)):
         said.append(f"1 data engine: no features of {', '.join(absent)}: there is no such table")
@@ -58,6 +60,9 @@ def train(run: Run, progress: Progress) -> list[str]:
     names = [available[i].name for i in chosen]
     progress.step("1 data engine: scaling and writing the chunks")
     figures = _write_chunks(run, candles, around, raw[:, chosen], rows, names)
+    if own:  # what was trained is what runs, whatever becomes of the user's file
+        span = (int(candles["timestamp"][training[0]]), int(candles["timestamp"][training[-1]]))
+        run.artifacts.save("own_features", own, span, names)
     figures.add("all rows", "candles read", len(raw), len(raw))
     figures.add("all rows", "rows dropped: warm-up or more missing than allowed", len(raw) - len(rows), len(raw))
     run.workspace.write("data_stats", figures.columns())
@@ -77,6 +82,20 @@ def train(run: Run, progress: Progress) -> list[str]:
     if drifted:
         said.append(f"1 data engine: the features drift by more than {data.drift_mse:g} from {', '.join(drifted)}")
     return [*said, f"1 data engine: {len(rows)} rows, {len(available)} candidates, kept {', '.join(names)}"]
+
+
+def own_source(run: Run) -> bytes:
+    """The user's own features as ``[data] own_features`` names them, in use from now on; b"" where it names none."""
+    if not run.settings.data.own_features:
+        registry.use_own(())
+        return b""
+    path = Path(run.settings.data.own_features)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}); [data] own_features names it") from error
+    registry.use_own(registry.own_features(source, str(path)))
+    return source
 
 
 def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:

@@ -1,12 +1,16 @@
 """All features of all families: which there are, and their table of values.
 
-A family is a file of this folder with ``FEATURES: tuple[Feature, ...]``; a new one is added to ``FAMILIES``.
+A family is a file of this folder with ``FEATURES: tuple[Feature, ...]``; a new one is added to ``FAMILIES``. The user's
+own file of the same shape is the further family ``own``: see ``own_features``.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 
+from modules.core.catalog import CONTEXT
 from modules.core.errors import PipelineError
 from modules.m1_data_engine.features import (
     cross_asset,
@@ -34,6 +38,7 @@ __all__ = [
     "EXTRA_COLUMNS",
     "FAMILIES",
     "LONGEST_WARMUP",
+    "OWN",
     "Columns",
     "Feature",
     "Market",
@@ -41,6 +46,8 @@ __all__ = [
     "compute",
     "left_out",
     "named",
+    "own_features",
+    "use_own",
 ]
 
 FAMILIES: dict[str, tuple[Feature, ...]] = {
@@ -56,11 +63,72 @@ FAMILIES: dict[str, tuple[Feature, ...]] = {
     "cross_asset": cross_asset.FEATURES,
 }
 
-_BY_NAME: dict[str, Feature] = {feature.name: feature for family in FAMILIES.values() for feature in family}
+OWN = "own"
+"""The family of the user's own features."""
 
-LONGEST_WARMUP = max(feature.warmup for feature in _BY_NAME.values())
+_OURS: dict[str, Feature] = {feature.name: feature for family in FAMILIES.values() for feature in family}
+_BY_NAME = dict(_OURS)
+
+LONGEST_WARMUP = max(feature.warmup for feature in _OURS.values())
 """Rows before the first row on which every feature is valid. A live buffer of LONGEST_WARMUP + 1 rows gives its last
 row as the full history does."""
+
+
+def own_features(source: bytes, where: str = "the trained copy of own_features") -> tuple[Feature, ...]:
+    """The features of a user's Python file, which is run as it is.
+
+    Parameters
+    ----------
+    where : what messages call the file
+
+    Raises
+    ------
+    PipelineError : the file does not run, or its ``FEATURES`` are not what they must be; all faults at once
+    """
+    module = ModuleType(OWN)
+    try:
+        exec(compile(source, where, "exec"), module.__dict__)
+    except Exception as error:  # whatever the user's code raises is the user's to read
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise PipelineError(f"{where}{line}: {type(error).__name__}: {error}") from error
+    given = getattr(module, "FEATURES", None)
+    if not isinstance(given, tuple) or not given or not all(isinstance(feature, Feature) for feature in given):
+        raise PipelineError(f"{where}: must hold FEATURES, a tuple of Feature as in modules/m1_data_engine/features/market.py")
+    names = [feature.name for feature in given]
+    taken = {"timestamp", "status", *(column.name for column in CONTEXT), *_OURS}
+    faults = [f"{name!r} is no name: use letters, digits and _" for name in names if not str(name).isidentifier()]
+    faults += [f"{name} is taken" for name in names if name in taken]
+    faults += [f"{name} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    for feature in given:
+        if not isinstance(feature.warmup, int) or not 0 <= feature.warmup <= LONGEST_WARMUP:
+            faults.append(f"{feature.name}: warmup must be 0 to {LONGEST_WARMUP} rows, which is what the live buffer holds")
+        if unknown := sorted(set(feature.needs) - set(EXTRA_COLUMNS)):
+            faults.append(f"{feature.name} needs {', '.join(unknown)}: no such table; there are {', '.join(EXTRA_COLUMNS)}")
+    if faults:
+        raise PipelineError("\n".join([f"{where}: {len(faults)} fault(s)", *(f"  - {fault}" for fault in faults)]))
+    return tuple(replace(feature, family=OWN, compute=_watched(feature, where)) for feature in given)
+
+
+def _watched(feature: Feature, where: str) -> Callable[[Market], Array]:
+    """What the user's feature computes, or a message that names it; what is not finite is unknown."""
+
+    def compute(market: Market) -> Array:
+        try:
+            values = np.array(feature.compute(market), float)
+        except Exception as error:
+            raise PipelineError(f"{where}: {feature.name} failed: {type(error).__name__}: {error}") from error
+        if values.shape != (len(market),):
+            raise PipelineError(f"{where}: {feature.name} gave {values.shape} values for {len(market)} candles")
+        values[~np.isfinite(values)] = np.nan
+        return values
+
+    return compute
+
+
+def use_own(features: Sequence[Feature]) -> None:
+    """From now on these are the family ``own``, in place of any before."""
+    _BY_NAME.clear()
+    _BY_NAME.update(_OURS | {feature.name: feature for feature in features})
 
 
 def candidates(available: Collection[str] = ()) -> tuple[Feature, ...]:
