@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from modules.m4b_sentiment.trainer import missing_libraries
 TRAINING_MINUTES, REPLAY_MINUTES = 30_000, 240
 SEED = 7
 POSTS = "data/news/posts.csv"
-OVERRIDES = {"data": {"rows": TRAINING_MINUTES, "chunk_rows": 7_500}, "sentiment": {"file": POSTS, "epochs": 1}}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "data": {"rows": TRAINING_MINUTES, "chunk_rows": 7_500},
+    "sentiment": {"file": POSTS, "epochs": 1},
+}
 MARK = "demo.txt"
 PLANTS: tuple[tuple[str, str, str, Callable[[Columns], np.ndarray]], ...] = (
     ("whale_alerts", "whale_impact", "side of alerts", lambda rows: whale_sign(rows["impact_type"])),
