@@ -3,7 +3,7 @@
 import difflib
 import math
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from modules.core.errors import SettingsError
 DEFAULTS = Path(__file__).parents[2] / "config.toml"
 
 
-def bounded(low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A setting with its allowed range (inclusive) or its allowed words."""
-    return field(metadata={"low": low, "high": high, "choices": choices})
+def bounded(low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (), default: Any = MISSING) -> Any:
+    """A setting with its allowed range (inclusive) or its allowed words; ``default`` where code leaves it out."""
+    return field(default=default, metadata={"low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,12 +138,25 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
+    """What stands between an order and its money. Whatever is left out is off."""
+
     fee: float = bounded(0, 0.1)
     slippage: float = bounded(0, 0.1)
+    maker_fee: float = bounded(-1, 0.1, default=-1.0)
+    impact: float = bounded(0, 0.1, default=0.0)
+    volume_share: float = bounded(0, 1, default=0.0)
+    latency: int = bounded(0, 60, default=0)
+    funding: str = bounded(choices=("off", "shorts", "both"), default="off")
+    funding_rate: float = bounded(-0.01, 0.01, default=0.0)
+
+    @property
+    def resting_fee(self) -> float:
+        """Share of the notional that a resting limit order pays."""
+        return self.fee if self.maker_fee < 0 else self.maker_fee
 
     @property
     def round_trip(self) -> float:
-        """Share of the notional that one entry and one exit cost together."""
+        """Share of the notional that one entry and one exit at the market cost together, before impact and funding."""
         return 2 * (self.fee + self.slippage)
 
 
@@ -151,6 +164,17 @@ class Costs:
 class Executor:
     mode: str = bounded(choices=("paper",))
     capital: float = bounded(1)
+    against: str = bounded(choices=("ignore", "reverse"))
+
+    @property
+    def reverses(self) -> bool:
+        return self.against == "reverse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkForward:
+    train_days: int = bounded(4)
+    test_days: int = bounded(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +214,7 @@ class Settings:
     size: Size
     costs: Costs
     executor: Executor
+    walk_forward: WalkForward
     sentiment: Sentiment
 
 

@@ -64,9 +64,12 @@ class Progress:
         elif not self.quiet:
             print(f"{what} ...", file=sys.stderr, flush=True)
 
-    def advance(self, parts: int = 1) -> None:
+    def advance(self, parts: int = 1, said: str = "") -> None:
+        """Some parts are done; ``said`` is a line about them, for where no bar can be drawn."""
         if self._bars:
             self._bars.advance(self._task, parts)
+        elif said and not self.quiet:
+            print(said, file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """End the step."""
