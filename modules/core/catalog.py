@@ -204,7 +204,7 @@ _TABLES = (
             f"data/live/{extra}.csv",
             (TIMESTAMP, *_EXTRA_COLUMNS[extra], STATUS),
             M1,
-            (M1,),
+            (M1, M6) if extra == "funding" else (M1,),
             keep=CANDLES_KEPT,
         )
         for extra in EXTRAS
@@ -552,11 +552,12 @@ _TABLES = (
             _usd("entry", low=0),
             Column("exit_timestamp", INTEGER, "Unix ms UTC, the candle of the exit", low=0),
             _usd("exit", low=0),
-            Column("exit_reason", CHOICE, choices=("stop_loss", "take_profit", "time_exit")),
+            Column("exit_reason", CHOICE, choices=("stop_loss", "take_profit", "time_exit", "reversal")),
             Column("quantity", unit="coins", low=0),
             _usd("pnl"),
             Column("pnl_bps", unit="bps of the notional, after costs"),
-            _usd("costs", low=0),
+            Column("costs", unit="USD: fees, slippage and funding", decimals=8),
+            Column("funding", unit="USD, below 0 where it was received", decimals=8),
             _usd("equity"),
             Column("regime", TEXT),
             Column("confidence", decimals=6),

@@ -1,7 +1,7 @@
 """The trade simulation alone: the rules of ``m6_executor.model.step``, jumping from trade to trade.
 
 A trade's candles do not depend on the account, so they are found first, for many decisions at once: each decision's
-next candles are searched in growing blocks for its stop and target. One pass then picks the decisions that are met flat
+next candles are searched in growing blocks for its stop and target. One pass then picks the decisions that are heard
 and follows the cash from trade to trade with the executor's own arithmetic, so that every figure is the same to the bit.
 """
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from modules.core.settings import Costs
 from modules.core.tables import Columns
+from modules.m6_executor.model import bought, pays_funding, sold
 
 PRICES = ("open", "high", "low", "close")
-STOP, TARGET, TIME, REVERSAL, OPEN = range(5)
+STOP, TARGET, TIME, REVERSAL, OPEN, VOID = range(6)
 REASONS = np.array(["stop_loss", "take_profit", "time_exit", "reversal", "open"], object)
 
 BLOCK = 16
@@ -43,8 +44,8 @@ class Simulation:
     ----------
     trades : the closed trades, (T,) columns: ``decided``, ``entered`` and ``exited`` are rows of the candles; ``side``
         +1 or -1; ``entry``, ``exit`` (fills, USD), ``exit_reason``, ``quantity`` (coins), ``pnl``, ``pnl_bps``,
-        ``costs`` and ``equity`` as in ``m6_executor.model.Trade``
-    rows : (E,) the candles at which the account changed, ascending
+        ``costs``, ``funding`` and ``equity`` as in ``m6_executor.model.Trade``
+    rows : (E,) the candles at which the account changed, ascending: entries, funding, exits
     cash, coins : (E + 1,) USD and signed coins before the first of them and after each
     """
 
@@ -71,6 +72,7 @@ class _Path:
     """The candles and prices (USD, before slippage) of T trades in a row; only the last may still be open."""
 
     decided: np.ndarray
+    entered: np.ndarray
     exited: np.ndarray
     price: np.ndarray
     reason: np.ndarray
@@ -89,42 +91,50 @@ def simulate(
 
     Parameters
     ----------
-    candles : open, high, low, close, each (N,) USD
+    candles : open, high, low, close, each (N,) USD; ``quote_volume``, (N,) USD, where an impact or a share of the volume is
+        asked for; ``funding``, (N,) as ``m6_executor.funding.funding_due`` gives it, where funding is to be paid
     horizon : candles that a position may stay open; None for as long as it takes
     capital : USD at the start
-    reverse : an order against the open position closes it at the next open and opens its own there; the executor's way,
-        and the default, is to ignore it
-    coins : trade so many coins each time, whatever the size and the cash; None reads the orders' sizes
+    reverse : an order against the open position closes it where it fills and opens its own there; else it is ignored
+    coins : order the value of so many coins each time, whatever the size and the cash; None reads the orders' sizes
 
     A position still open at the end is in the equity and in no trade. An account without cash opens nothing more.
     """
-    prices = {name: np.asarray(candles[name], float) for name in PRICES}
-    path = _path(prices, orders, horizon, reverse)
-    return _settle(prices["open"], orders, path, costs, capital, coins)
+    names = (*PRICES, *(name for name in ("quote_volume", "funding") if name in candles))
+    known = {name: np.asarray(candles[name], float) for name in names}
+    path = _path(known, orders, costs, horizon, reverse)
+    return _settle(known, orders, path, costs, capital, coins)
 
 
-def _path(candles: Columns, orders: Orders, horizon: int | None, reverse: bool) -> _Path:
+def _path(candles: Columns, orders: Orders, costs: Costs, horizon: int | None, reverse: bool) -> _Path:
     """The trades that the orders lead to, without regard to money."""
-    last = len(candles["close"]) - 1
-    rows = np.flatnonzero(orders.side[:last])  # an order of the last candle never fills
+    last, wait = len(candles["close"]) - 1, 1 + costs.latency
+    rows = np.flatnonzero(orders.side[: max(0, last + 1 - wait)])  # later orders never fill
     rows = rows[_orderly(candles["close"], orders, rows)]
     side, stop, target = (values[rows] for values in (orders.side, orders.stop, orders.target))
-    against = _next_against(rows, side, last) if reverse else np.full(len(rows), last)
-    until = np.minimum(against, rows + horizon if horizon else last)
-    at, size, parts = 0, FIRST_BATCH, [_Path(*(np.zeros(0, kind) for kind in (int, int, float, int)))]
+    entered = rows + wait
+    against = _next_against(rows, side, entered, last) if reverse else np.full(len(rows), last)
+    turned = np.minimum(against + costs.latency, last)
+    until = np.minimum(turned, entered + (horizon - 1) if horizon else last)
+    at, size, parts = 0, FIRST_BATCH, [_Path(*(np.zeros(0, kind) for kind in (int, int, int, float, int)))]
     while at < len(rows):
         part = slice(at, at + size)
-        exited, price, reason = _exits(candles, side[part], stop[part], target[part], rows[part] + 1, until[part], against[part])
-        following = np.searchsorted(rows, exited - (reason == REVERSAL)).tolist()
+        exited, price, reason = _exits(candles, side[part], stop[part], target[part], entered[part], until[part], turned[part])
+        if costs.volume_share:
+            void = costs.volume_share * candles["quote_volume"][entered[part]] <= 0
+            exited, reason = np.where(void, entered[part], exited), np.where(void, VOID, reason)
+        # An order against the position is heard when it is given, and waits even where the position ends before it fills.
+        following = np.searchsorted(rows, np.minimum(exited, against[part])).tolist()
         taken, begin, end = [], at, at + len(following)
         while at < end:
             taken.append(at - begin)
             at = following[at - begin]
-        parts.append(_Path(rows[part][taken], exited[taken], price[taken], reason[taken]))
+        parts.append(_Path(rows[part][taken], entered[part][taken], exited[taken], price[taken], reason[taken]))
         wasted = len(taken) * LEAST_BATCH < size
         size = max(LEAST_BATCH, size // 2) if wasted else min(MOST_BATCH, size * 2)
+    filled = np.concatenate([path.reason for path in parts]) != VOID
     names = [field.name for field in fields(_Path)]
-    return _Path(*(np.concatenate([getattr(path, name) for path in parts]) for name in names))
+    return _Path(*(np.concatenate([getattr(path, name) for path in parts])[filled] for name in names))
 
 
 def _orderly(close: np.ndarray, orders: Orders, rows: np.ndarray) -> np.ndarray:
@@ -133,11 +143,13 @@ def _orderly(close: np.ndarray, orders: Orders, rows: np.ndarray) -> np.ndarray:
     return (side * (close[rows] - stop) > 0) & (side * (target - close[rows]) > 0) & (size > 0)
 
 
-def _next_against(rows: np.ndarray, side: np.ndarray, last: int) -> np.ndarray:
-    """(K,) the row of the next order of the other side; ``last`` where there is none."""
+def _next_against(rows: np.ndarray, side: np.ndarray, entered: np.ndarray, last: int) -> np.ndarray:
+    """(K,) the row of the first order of the other side from the entry's candle on; ``last`` where there is none."""
     turns = np.flatnonzero(side[1:] != side[:-1]) + 1
+    heard = np.searchsorted(rows, entered)
+    other = np.append(side, 0)[heard] != side
     after = np.append(rows[turns], last)
-    return after[np.searchsorted(turns, np.arange(len(rows)), side="right")]
+    return np.where(other, np.append(rows, last)[heard], after[np.searchsorted(turns, heard, side="right")])
 
 
 def _exits(
@@ -147,7 +159,7 @@ def _exits(
     target: np.ndarray,
     first: np.ndarray,
     until: np.ndarray,
-    against: np.ndarray,
+    turned: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, price before slippage, and reason of K exits; of one that the data does not hold, N, NaN and OPEN."""
     opens, high, low = candles["open"], candles["high"], candles["low"]
@@ -159,7 +171,7 @@ def _exits(
     stopped = np.where(long, low[row_there] <= stop, high[row_there] >= stop)
     worse, better = side * np.minimum(side * stop, side * opened), side * np.maximum(side * target, side * opened)
     price = np.where(there, np.where(reached, np.where(stopped, worse, better), opened), np.nan)
-    left = np.where(there, np.where(until == against, REVERSAL, TIME), OPEN)
+    left = np.where(there, np.where(until == turned, REVERSAL, TIME), OPEN)
     return row, price, np.where(reached, np.where(stopped, STOP, TARGET), left)
 
 
@@ -182,39 +194,60 @@ def _reached(
     return found
 
 
-def _settle(opens: np.ndarray, orders: Orders, path: _Path, costs: Costs, capital: float, coins: float | None) -> Simulation:
+def _settle(candles: Columns, orders: Orders, path: _Path, costs: Costs, capital: float, coins: float | None) -> Simulation:
     """The money of the trades, computed in the executor's order of operations."""
-    side, entered = orders.side[path.decided].astype(int), path.decided + 1
-    opened = opens[entered]
-    entry, fill = opened * (1 + side * costs.slippage), path.price * (1 + -side * costs.slippage)
+    side, opened, price = orders.side[path.decided].astype(int), candles["open"][path.entered], path.price
+    entry, fill = opened * (1 + side * costs.slippage), price * (1 + -side * costs.slippage)
     share = np.minimum(orders.size[path.decided], 1 / (1 + costs.fee))
-    fee, cash = costs.fee, [capital]
-    bought, spent = [], []
-    for sign, part, into, out in zip(side.tolist(), share.tolist(), entry.tolist(), fill.tolist(), strict=True):
+    fee, leaving_fee = costs.fee, np.where(path.reason == TARGET, costs.resting_fee, costs.fee)
+    sized = bool(costs.impact or costs.volume_share)
+    volume = np.append(candles["quote_volume"] if sized else np.zeros(len(candles["open"])), np.nan)  # none behind the last
+    charged, first, end = _charges(candles, side, path, costs)
+    rates, values = (candles[name][charged].tolist() if len(charged) else [] for name in ("funding", "open"))
+    columns = (side, share, entry, fill, leaving_fee, first, end)
+    cash, bought_coins, spent, funded = [capital], [], [], []
+    for at, (sign, part, into, out, out_fee, low, high) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         before = cash[-1]
         if before <= 0:
             break
         notional = part * before if coins is None else coins * into
+        if sized:
+            notional, into = bought(sign, float(opened[at]), notional, float(volume[path.entered[at]]), costs)
         quantity = sign * notional / into
+        if sized:
+            out = sold(quantity, float(price[at]), float(volume[path.exited[at]]), costs)
+            entry[at], fill[at] = into, out
         cash.append(before - quantity * into - fee * notional)
-        cash.append(cash[-1] + quantity * out - fee * abs(quantity) * out)
-        bought.append(quantity)
+        paid = 0.0
+        for owed in range(low, high):
+            due = quantity * values[owed] * rates[owed]
+            cash.append(cash[-1] - due)
+            paid += due
+        cash.append(cash[-1] + quantity * out - out_fee * abs(quantity) * out)
+        bought_coins.append(quantity)
         spent.append(notional)
-    count = len(bought)
-    rows = np.stack([entered[:count], path.exited[:count]], 1).ravel()
-    quantity, notional = np.array(bought, float), np.array(spent, float)
+        funded.append(paid)
+    count = len(spent)
+    quantity, notional, funding = (np.array(each, float) for each in (bought_coins, spent, funded))
+    # Each trade is an entry, its fundings and an exit; the account before the first stands ahead of them all.
+    times = (end - first)[:count]
+    ends = np.cumsum(2 + times)
+    inside = np.repeat(2 * np.arange(count) + 1, times)
+    its = np.arange(times.sum()) + np.repeat(first[:count] - np.cumsum(times) + times, times)
+    rows = np.insert(np.stack([path.entered[:count], path.exited[:count]], 1).ravel(), inside, charged[its])
     held = np.zeros(2 * count + 1)
     held[1::2] = quantity
-    changed, levels = rows[rows < len(opens)], np.array(cash, float)
-    closed = slice(0, int((path.exited[:count] < len(opens)).sum()))
+    held = np.insert(held, inside + 1, np.repeat(quantity, times))
+    changed, levels = rows[rows < len(candles["open"])], np.array(cash, float)
+    closed = slice(0, int((path.exited[:count] < len(candles["open"])).sum()))
 
-    side, opened, entry, fill, price = (values[closed] for values in (side, opened, entry, fill, path.price))
-    quantity, paid = quantity[closed], fee * notional[closed]
-    repaid = fee * np.abs(quantity) * fill
-    pnl = quantity * (fill - entry) - paid - repaid
+    side, opened, entry, fill, price = (each[closed] for each in (side, opened, entry, fill, price))
+    quantity, funding, paid_in = quantity[closed], funding[closed], fee * notional[closed]
+    paid_out = leaving_fee[closed] * np.abs(quantity) * fill
+    pnl = quantity * (fill - entry) - paid_in - paid_out - funding
     trades = {
         "decided": path.decided[closed],
-        "entered": entered[closed],
+        "entered": path.entered[closed],
         "exited": path.exited[closed],
         "side": side,
         "entry": entry,
@@ -223,7 +256,19 @@ def _settle(opens: np.ndarray, orders: Orders, path: _Path, costs: Costs, capita
         "quantity": np.abs(quantity),
         "pnl": pnl,
         "pnl_bps": 1e4 * pnl / (np.abs(quantity) * entry),
-        "costs": paid + np.abs(quantity * (entry - opened)) + repaid + np.abs(quantity * (fill - price)),
-        "equity": levels[2::2][closed],
+        "costs": paid_in + np.abs(quantity * (entry - opened)) + paid_out + np.abs(quantity * (fill - price)) + funding,
+        "funding": funding,
+        "equity": levels[ends][closed],
     }
     return Simulation(trades, changed, levels[: len(changed) + 1], held[: len(changed) + 1])
+
+
+def _charges(candles: Columns, side: np.ndarray, path: _Path, costs: Costs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(F,) the candles at whose open funding is due, and of T trades the first and the end of those that each one pays."""
+    none = np.zeros(len(side), int)
+    if costs.funding == "off":
+        return np.zeros(0, int), none, none
+    rows = np.flatnonzero(candles["funding"])
+    first, end = (np.searchsorted(rows, each, side="right") for each in (path.entered, path.exited))
+    pays = np.where(side > 0, pays_funding(1, costs), pays_funding(-1, costs))
+    return rows, first, np.where(pays, end, first)

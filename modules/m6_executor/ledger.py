@@ -22,7 +22,7 @@ from modules.m6_executor.model import Account, Candle, Decision, Position, Step,
 from modules.m6_executor.reports import HOUR_MS, Course
 
 PATH = "performance/ledger.sqlite"
-APPLICATION_ID, VERSION = 0x42544345, 1
+APPLICATION_ID, VERSION = 0x42544345, 2
 """Written into the file's header, so that another program's database is never taken for a ledger."""
 
 TRADE = tuple(field.name for field in fields(Trade))
@@ -46,6 +46,14 @@ CREATE TABLE exports (name TEXT PRIMARY KEY, version INTEGER, size INTEGER);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
+# The exports are forgotten, so that the trades' table is written again with its new column.
+_FROM_VERSION_1 = """
+BEGIN IMMEDIATE;
+ALTER TABLE trades ADD COLUMN funding DEFAULT 0.0;
+DELETE FROM exports;
+PRAGMA user_version = 2;
+COMMIT;
+"""
 
 
 class Ledger:
@@ -68,6 +76,8 @@ class Ledger:
                 self._db.execute("PRAGMA synchronous = FULL")
                 if not self._is_ours():
                     self._create(capital)
+                elif self._pragma("user_version") == 1:
+                    self._db.executescript(_FROM_VERSION_1)
                 self.capital, self.asked = self._db.execute("SELECT capital, asked FROM standing").fetchone()
             except BaseException:
                 self._db.close()
@@ -129,8 +139,8 @@ class Ledger:
         )
         if decision and step.verdict:
             execute(f"INSERT INTO decisions VALUES ({_marks(9)})", (*astuple(decision), step.verdict))
-        if step.trade:
-            execute(f"INSERT INTO trades VALUES ({_marks(len(TRADE))})", astuple(step.trade))
+        for trade in step.trades:
+            execute(f"INSERT INTO trades ({', '.join(TRADE)}) VALUES ({_marks(len(TRADE))})", astuple(trade))
         execute(
             "UPDATE standing SET timestamp = ?, account = ?, course = ?",
             (now, json.dumps(asdict(account)), json.dumps(asdict(course))),
@@ -183,7 +193,7 @@ class Ledger:
         """Refuse a file that is not ours before anything is written to it."""
         if self._is_ours():
             version = self._pragma("user_version")
-            if version != VERSION:
+            if version not in (1, VERSION):
                 raise PipelineError(f"{self.path}: is a ledger of version {version}, this program knows {VERSION}")
         elif self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise self._damaged("it is another program's database")
@@ -245,4 +255,5 @@ def _account(stored: dict) -> Account:
         stored["cash"],
         Position(**{**position, "order": Decision(**position["order"])}) if position else None,
         Decision(**order) if order else None,
+        stored.get("waiting", 0),  # a ledger of version 1 knew no latency
     )

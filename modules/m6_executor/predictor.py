@@ -15,6 +15,7 @@ from modules.core.errors import InputNotReady
 from modules.core.module import Run, one_row, predictor_main
 from modules.core.tables import Columns, datetime_ist
 from modules.core.words import DAY_MINUTES, MINUTE_MS, OK
+from modules.m6_executor.funding import funding_due
 from modules.m6_executor.ledger import PATH, Ledger
 from modules.m6_executor.model import Candle, Decision, step
 from modules.m6_executor.reports import Course, report
@@ -33,7 +34,7 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     """
     ledger = _ledger(run)
     newest = ledger.newest()
-    candles = _candles(run, timestamp if newest is None else newest + MINUTE_MS, timestamp)
+    candles = _candles(run, newest, timestamp)
     if candles:
         _process(run, ledger, candles)
     newest = ledger.newest()
@@ -74,14 +75,19 @@ def _ledger(run: Run) -> Ledger:
     return ledger
 
 
-def _candles(run: Run, first: int, last: int) -> list[Candle]:
-    """The candles from ``first`` to ``last``. One that fell back is none: its prices were never traded."""
-    names = ("open", "high", "low", "close")
-    return [
-        Candle(stamp, *(float(row[name]) for name in names))
-        for stamp, row in _rows(run, "candles_live", first)
+def _candles(run: Run, newest: int | None, last: int) -> list[Candle]:
+    """The candles after ``newest`` up to ``last``, or that one alone. One that fell back is none: its prices were never
+    traded."""
+    names = ("open", "high", "low", "close", "quote_volume")
+    rows = {
+        stamp: [float(row[name]) for name in names]
+        for stamp, row in _rows(run, "candles_live", last if newest is None else newest + MINUTE_MS)
         if stamp <= last and not str(row["status"]).startswith("fallback")
-    ]
+    }
+    costs = run.settings.costs
+    told = run.workspace.read("funding_live") if costs.funding != "off" and run.workspace.exists("funding_live") else None
+    due = funding_due(np.array(list(rows), np.int64), newest, costs, told)
+    return [Candle(stamp, *(*row, owed)) for (stamp, row), owed in zip(rows.items(), due.tolist(), strict=True)]
 
 
 def _decisions(run: Run, first: int) -> dict[int, Decision]:
@@ -116,18 +122,19 @@ def _rows(run: Run, table: str, first: int) -> Iterator[tuple[int, dict[str, Any
 
 def _process(run: Run, ledger: Ledger, candles: list[Candle]) -> None:
     costs, horizon, seed = run.settings.costs, run.settings.labels.horizon, run.settings.learning.seed
+    reverse = run.settings.executor.reverses
     decisions = _decisions(run, candles[0].timestamp)
     account, course = ledger.standing()
     before = ledger.newest()
     with ledger.transaction():  # one for all: after an outage of a day, each commit of its own would wait for the disk
         for candle in candles:
             decision = decisions.get(candle.timestamp)
-            done = step(account, candle, decision, costs, horizon)
+            done = step(account, candle, decision, costs, horizon, reverse)
             account = done.account
             course = course or Course.begin(candle.timestamp, candle.close, ledger.capital, costs)
             course = course.after(candle.close, account.equity(candle.close))
             ledger.record(candle, decision, done, course)
-            if done.trade or before is None or before // DAY_MS != candle.timestamp // DAY_MS:
+            if done.trades or before is None or before // DAY_MS != candle.timestamp // DAY_MS:
                 figures = report(ledger.trades(), ledger.hours(), course, ledger.capital, costs, seed)
                 ledger.set_report(candle.timestamp, figures)
             before = candle.timestamp

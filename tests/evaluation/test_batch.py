@@ -133,7 +133,7 @@ def test_the_label_of_the_fusion_is_the_trade_of_the_executor(run: Run, market: 
                 candle = Candle(stamp, *(float(span[name][i]) for name in ("open", "high", "low", "close")))
                 decision = Decision(stamp, side, stop, target, 0.5, 1.0, "", "") if i == at else None
                 done = step(account, candle, decision, free, horizon)
-                account, trade = done.account, done.trade or trade
+                account, trade = done.account, done.trades[0] if done.trades else trade
             assert trade is not None
             assert sign * (trade.exit / trade.entry - 1) == pytest.approx(expected[at], abs=1e-12)
 

@@ -15,11 +15,13 @@ from tests.m1_data_engine.market import real_candles
 
 CAPITAL = 10_000.0
 WORDS = {0: NEUTRAL, 1: BUY, -1: SELL}
-SAME = ("entry", "exit", "exit_reason", "quantity", "pnl", "pnl_bps", "costs", "equity")
+SAME = ("entry", "exit", "exit_reason", "quantity", "pnl", "pnl_bps", "costs", "funding", "equity")
+KNOWN = (*PRICES, "quote_volume", "funding")
 
 
 def made(rows: int, seed: int, jump: float, density: float, reach: float) -> tuple[Columns, Orders]:
-    """Candles with gaps on a coarse grid, so that prices are often reached exactly, and orders, some of them unfit."""
+    """Candles with gaps on a coarse grid, so that prices are often reached exactly, some without volume, some with funding
+    due at their open, and orders, some of them unfit."""
     random = np.random.Generator(np.random.PCG64(seed))
 
     def grid(values: np.ndarray) -> np.ndarray:
@@ -34,28 +36,33 @@ def made(rows: int, seed: int, jump: float, density: float, reach: float) -> tup
     stop, target = (grid(close * (1 + sign * side * reach * random.random(rows))) for sign in (-1, 1))
     stop[random.random(rows) < 0.03] = np.nan
     size = random.choice([0.0, 0.02, 0.5, 1.0], rows, p=[0.04, 0.32, 0.32, 0.32])
-    return dict(zip(PRICES, (opened, high, low, close), strict=True)), Orders(side, stop, target, size)
+    volume = np.where(random.random(rows) < 0.1, 0.0, random.exponential(30_000, rows))
+    funding = np.where(random.random(rows) < 0.2, random.normal(0, 0.001, rows), 0.0)
+    candles = dict(zip(KNOWN, (opened, high, low, close, volume, funding), strict=True))
+    return candles, Orders(side, stop, target, size)
 
 
-def stepped(candles: Columns, orders: Orders, costs: Costs, horizon: int) -> tuple[list[Trade], np.ndarray, np.ndarray]:
+def stepped(
+    candles: Columns, orders: Orders, costs: Costs, horizon: int, reverse: bool
+) -> tuple[list[Trade], np.ndarray, np.ndarray]:
     """Trades, equity and coins at each close by the executor; a candle's row is its stamp."""
     account, trades, equity, coins = Account(CAPITAL), [], [], []
-    prices = zip(*(candles[name].tolist() for name in PRICES), strict=True)
+    prices = zip(*(candles[name].tolist() for name in KNOWN), strict=True)
     said = zip(orders.side.tolist(), orders.stop.tolist(), orders.target.tolist(), orders.size.tolist(), strict=True)
     for row, (candle, (side, stop, target, size)) in enumerate(zip(prices, said, strict=True)):
         decision = Decision(row, WORDS[side], stop, target, size, 1.0, "", "")
-        done = step(account, Candle(row, *candle), decision, costs, horizon)
+        done = step(account, Candle(row, *candle), decision, costs, horizon, reverse)
         account = done.account
-        trades += [done.trade] if done.trade else []
+        trades += done.trades
         equity.append(account.equity(candle[3]))
         coins.append(account.coins)
     return trades, np.array(equity), np.array(coins)
 
 
-def assert_same(candles: Columns, orders: Orders, costs: Costs, horizon: int | None) -> int:
+def assert_same(candles: Columns, orders: Orders, costs: Costs, horizon: int | None, reverse: bool = False) -> int:
     """Engine and executor agree to the bit; the number of trades."""
-    found = simulate(candles, orders, costs, horizon, CAPITAL)
-    trades, equity, coins = stepped(candles, orders, costs, horizon or 10**9)
+    found = simulate(candles, orders, costs, horizon, CAPITAL, reverse)
+    trades, equity, coins = stepped(candles, orders, costs, horizon or 10**9, reverse)
     assert found.trades["entered"].tolist() == [trade.timestamp for trade in trades]
     assert found.trades["exited"].tolist() == [trade.exit_timestamp for trade in trades]
     assert found.trades["side"].tolist() == [1 if trade.side == "LONG" else -1 for trade in trades]
@@ -73,14 +80,26 @@ CASES = st.tuples(
     st.sampled_from([0.02, 0.3, 1.0]),
     st.sampled_from([0.01, 0.1, 0.9]),
 )
-COSTS = st.builds(Costs, fee=st.sampled_from([0.0, 0.001, 0.05]), slippage=st.sampled_from([0.0, 0.0005, 0.02]))
+PLAIN = {"fee": st.sampled_from([0.0, 0.001, 0.05]), "slippage": st.sampled_from([0.0, 0.0005, 0.02])}
+COSTS = st.one_of(
+    st.builds(Costs, **PLAIN),
+    st.builds(
+        Costs,
+        **PLAIN,
+        maker_fee=st.sampled_from([-1.0, 0.0, 0.0002]),
+        impact=st.sampled_from([0.0, 0.001, 0.1]),
+        volume_share=st.sampled_from([0.0, 0.01, 1.0]),
+        latency=st.integers(0, 3),
+        funding=st.sampled_from(["off", "shorts", "both"]),
+    ),
+)
 HORIZONS = st.one_of(st.none(), st.integers(1, 20))
 
 
 @settings(max_examples=400, deadline=None)
-@given(CASES, COSTS, HORIZONS)
-def test_the_engine_trades_as_the_executor_to_the_bit(case, costs: Costs, horizon: int | None) -> None:
-    assert_same(*made(*case), costs, horizon)
+@given(CASES, COSTS, HORIZONS, st.booleans())
+def test_the_engine_trades_as_the_executor_to_the_bit(case, costs: Costs, horizon: int | None, reverse: bool) -> None:
+    assert_same(*made(*case), costs, horizon, reverse)
 
 
 @pytest.mark.parametrize(
@@ -92,26 +111,56 @@ def test_many_candles_are_traded_as_few_are(density: float, reach: float, horizo
     assert assert_same(*made(20_000, 5, 0.003, density, reach), Costs(fee=0.0001, slippage=0.0), horizon) >= least
 
 
+@pytest.mark.parametrize(("density", "reach", "horizon"), [(1.0, 0.01, 3), (0.05, 0.05, 40)])
+def test_many_candles_with_every_option_on(density: float, reach: float, horizon: int) -> None:
+    costs = Costs(fee=1e-4, slippage=1e-4, maker_fee=0.0, impact=2e-4, volume_share=0.3, latency=2, funding="both")
+    candles, orders = made(20_000, 5, 0.003, density, reach)
+    assert assert_same(candles, orders, costs, horizon, reverse=True) >= 500
+    trades = simulate(candles, orders, costs, horizon, CAPITAL, reverse=True).trades
+    assert set(trades["exit_reason"]) == {"stop_loss", "take_profit", "time_exit", "reversal"}
+    assert np.count_nonzero(trades["funding"]) > 100
+
+
+def worsened(price: np.ndarray, direction: np.ndarray, notional: np.ndarray, volume: np.ndarray, costs: Costs) -> np.ndarray:
+    """Fills of orders of that size; ``direction`` +1 buys."""
+    with np.errstate(divide="ignore"):
+        moved = np.minimum(costs.impact * np.sqrt(notional / volume), 0.1) if costs.impact else 0.0
+    return price * (1 + direction * (costs.slippage + moved))
+
+
 def laws(found: Simulation, candles: Columns, costs: Costs) -> None:
     """What holds of any simulation."""
-    trades, close = found.trades, candles["close"]
-    at, out = trades["entered"], trades["exited"]
-    assert (trades["decided"] == at - 1).all()
+    trades, close, volume = found.trades, candles["close"], candles["quote_volume"]
+    at, out, side, quantity = (trades[name] for name in ("entered", "exited", "side", "quantity"))
+    assert (trades["decided"] == at - 1 - costs.latency).all()
     assert (at <= out).all()
     assert (out[:-1] <= at[1:]).all()
     for rows, fill, sign in ((at, trades["entry"], 1), (out, trades["exit"], -1)):
-        price = fill / (1 + sign * trades["side"] * costs.slippage)
-        assert (price <= candles["high"][rows] * (1 + 1e-12)).all()
-        assert (price >= candles["low"][rows] * (1 - 1e-12)).all()
-    scale = CAPITAL + np.abs(trades["pnl"]).sum()
-    fees = costs.fee * trades["quantity"] * (trades["entry"] + trades["exit"])
-    gross = trades["quantity"] * trades["side"] * (trades["exit"] - trades["entry"])
-    np.testing.assert_allclose(trades["pnl"], gross - fees, atol=1e-9 * scale)
-    assert (trades["costs"] >= fees * (1 - 1e-9)).all()
+        # An entry's impact is that of what it paid, an exit's that of what it was worth.
+        low, high = (
+            worsened(price, sign * side, quantity * (fill if sign > 0 else price), volume[rows], costs)
+            for price in (candles["low"][rows], candles["high"][rows])
+        )
+        assert (fill <= high * (1 + 1e-12)).all()
+        assert (fill >= low * (1 - 1e-12)).all()
+    if costs.volume_share:
+        assert (quantity * trades["entry"] <= costs.volume_share * volume[at] * (1 + 1e-12)).all()
+    scale = CAPITAL + np.abs(trades["pnl"]).sum() + np.abs(trades["costs"]).sum()
+    leaving = np.where(trades["exit_reason"] == "take_profit", costs.resting_fee, costs.fee)
+    fees = quantity * (costs.fee * trades["entry"] + leaving * trades["exit"])
+    gross = quantity * side * (trades["exit"] - trades["entry"])
+    np.testing.assert_allclose(trades["pnl"], gross - fees - trades["funding"], atol=1e-9 * scale)
+    assert (fees >= 0).all()
+    assert (trades["costs"] - trades["funding"] >= fees - 1e-9 * scale).all()
     np.testing.assert_allclose(CAPITAL + np.cumsum(trades["pnl"]), trades["equity"], atol=1e-9 * scale)
     equity, held = found.equity(close), found.held(len(close))
     still = np.setdiff1d(np.arange(1, len(close)), found.rows)
     np.testing.assert_allclose(equity[still] - equity[still - 1], (held * np.diff(close, prepend=0))[still], atol=1e-9 * scale)
+    # What was paid in funding is what those who held coins over each candle's open owed.
+    over = np.append(0, held[:-1])
+    pays = {"off": 0, "shorts": over < 0, "both": 1}[costs.funding]
+    owed = np.append(0, np.cumsum(over * pays * candles["open"] * candles["funding"]))
+    np.testing.assert_allclose(trades["funding"], owed[out + 1] - owed[at + 1], atol=1e-9 * scale)
     if len(close) and held[-1] == 0:
         assert equity[-1] == (trades["equity"][-1] if len(at) else CAPITAL)
 

@@ -3,6 +3,7 @@ the workspace stands, so that a test may kill it and start it again."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ START = 1_711_929_600_000 + (23 * 60 + 30) * MINUTE_MS
 EXPORTS = ("trade_logs", "equity", "reports")
 
 
-def settings(**executor: float) -> Settings:
-    return load_settings(overrides={"labels": {"horizon": 5}, "executor": executor})
+def settings(costs: dict | None = None, **executor: Any) -> Settings:
+    return load_settings(overrides={"labels": {"horizon": 5}, "costs": costs or {}, "executor": executor})
 
 
 def market(count: int, seed: int = 0) -> list[tuple[dict, dict | None]]:

@@ -1,5 +1,6 @@
 """The executor as the pipeline runs it: what it reads, what it leaves on disk, and that once is enough."""
 
+import json
 import os
 import random
 import signal as signals
@@ -18,6 +19,7 @@ from modules.core.module import Run, one_row, run_predictor
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 from modules.m6_executor import predictor
 from modules.m6_executor.ledger import PATH, Ledger
+from modules.m6_executor.model import Account, Candle, Decision, step
 
 REPOSITORY = Path(__file__).parents[2]
 FLAT = candle(100, 101, 99, 100)
@@ -282,6 +284,62 @@ def test_another_capital_is_told_once_and_not_used(tmp_path):
         feed(run, at, FLAT, None)
     assert set(run.workspace.read("equity")["equity"]) == {10_000}
     assert (tmp_path / "logs/pipeline.log").read_text().count("capital = 500 is not used") == 1
+
+
+EVERY_OPTION = {"maker_fee": 0.0002, "impact": 0.001, "volume_share": 0.5, "latency": 1, "funding": "both"}
+
+
+def test_a_replay_with_every_option_leaves_the_trades_of_the_rules(tmp_path):
+    """The settings reach the rules, from candle to candle and across a midnight, at which funding falls due."""
+    account, expected = Account(10_000.0), []
+    for at, (prices, said) in enumerate(market(90, seed=3)):
+        if at % 10 == 0:
+            run = Run.open(tmp_path, settings(EVERY_OPTION, against="reverse"))
+        volume = 0.0 if at % 7 == 3 else 500.0
+        feed(run, stamp(at), {**prices, "quote_volume": volume}, said)
+        decision = Decision(stamp(at), said["signal"], said["SL"], said["TP"], said["size"], 0.8, "", "") if said else None
+        four = (prices[name] for name in ("open", "high", "low", "close"))
+        candle = Candle(stamp(at), *four, volume, 0.0001 if at == 30 else 0.0)
+        done = step(account, candle, decision, run.settings.costs, 5, reverse=True)
+        account = done.account
+        expected += done.trades
+    logged = run.state["ledger"].trades()
+    assert {"reversal", "take_profit", "stop_loss"} <= set(logged["exit_reason"])
+    assert np.count_nonzero(logged["funding"]) == 1
+    for name in ("timestamp", "entry", "exit", "quantity", "pnl", "costs", "funding", "equity"):
+        assert logged[name].tolist() == pytest.approx([getattr(trade, name) for trade in expected], abs=1e-7), name
+
+
+def test_the_funding_table_takes_the_place_of_the_constant(tmp_path):
+    run = Run.open(tmp_path, settings({"funding": "both"}))
+    run.workspace.append("funding_live", one_row(stamp(30) + 15, funding_rate=0.002, status="ok"))
+    for at in range(25, 32):
+        feed(run, stamp(at), FLAT, BUY if at == 28 else None)
+    position = run.state["ledger"].standing()[0].position
+    assert position.funding == pytest.approx(0.002 * 100 * position.quantity)
+
+
+def test_a_ledger_of_version_1_goes_on(tmp_path):
+    """One that knew no funding and no latency ends as one that always did."""
+    rows = market(60)
+    for at, row in enumerate(rows[:40]):
+        feed(Run.open(tmp_path, settings()), stamp(at), *row)
+    database = sqlite3.connect(tmp_path / PATH)
+    account = json.loads(database.execute("SELECT account FROM standing").fetchone()[0])
+    del account["waiting"]
+    if account["position"]:
+        del account["position"]["funding"]
+    database.execute("UPDATE standing SET account = ?", (json.dumps(account),))
+    database.execute("ALTER TABLE trades DROP COLUMN funding")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    log = Run.open(tmp_path, settings()).workspace.path("trade_logs")
+    log.write_text(log.read_text().replace(",funding", ""))
+    for at, row in enumerate(rows[40:], 40):
+        feed(Run.open(tmp_path, settings()), stamp(at), *row)
+    replay(tmp_path / "whole", 60, 0)
+    assert exports(tmp_path) == exports(tmp_path / "whole")
 
 
 def spoil_with_text(path):

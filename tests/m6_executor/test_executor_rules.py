@@ -1,6 +1,7 @@
 """The executor's rules on candles made by hand, and its laws on candles made by chance."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,19 +22,18 @@ def decide(signal="BUY", stop=90.0, target=120.0, size=0.5, timestamp=0):
     return Decision(timestamp, signal, stop, target, size, 0.8, "because", "TREND_UP")
 
 
-def walk(prices, decisions, costs=FREE, horizon=15):
-    """Steps over (open, high, low, close) rows; ``decisions`` by row."""
+def walk(prices, decisions, costs=FREE, horizon=15, reverse=False):
+    """Steps over (open, high, low, close[, quote_volume[, funding]]) rows; ``decisions`` by row."""
     account, steps = Account(CAPITAL), []
     for at, row in enumerate(prices):
-        steps.append(step(account, Candle(at * 60_000, *map(float, row)), decisions.get(at), costs, horizon))
+        steps.append(step(account, Candle(at * 60_000, *map(float, row)), decisions.get(at), costs, horizon, reverse))
         account = steps[-1].account
     return steps
 
 
 def only_trade(prices, decision, costs=FREE, horizon=15) -> Trade:
-    trades = [done.trade for done in walk(prices, {0: decision}, costs, horizon) if done.trade]
-    assert len(trades) == 1
-    return trades[0]
+    (trade,) = (trade for done in walk(prices, {0: decision}, costs, horizon) for trade in done.trades)
+    return trade
 
 
 def test_a_decision_fills_at_the_next_open_with_slippage_and_fee():
@@ -105,8 +105,8 @@ def test_a_signal_in_a_position_is_ignored_and_after_the_exit_heard():
 def test_no_second_entry_where_the_time_exit_fills():
     """The decision at the last close of a position is ignored, so nothing opens where it exits."""
     steps = walk([QUIET] * 4, {0: decide(), 1: decide(), 2: decide()}, horizon=2)
-    assert steps[3].trade is not None
-    assert steps[3].account == Account(steps[3].trade.equity)
+    (trade,) = steps[3].trades
+    assert steps[3].account == Account(trade.equity)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,122 @@ def test_the_figures_of_a_trade():
     assert (trade.side, trade.regime, trade.confidence, trade.reason) == ("LONG", "TREND_UP", 0.8, "because")
 
 
+def options(**on):
+    return replace(FREE, **on)
+
+
+@pytest.mark.parametrize(("row", "share"), [((100, 121, 99, 100), 0.0002), ((100, 101, 89, 100), 0.001), (QUIET, 0.001)])
+def test_only_a_target_is_paid_for_as_a_resting_order(row, share):
+    """A target at 120; a stop at 90; a time exit at 100."""
+    costs = options(fee=0.001, maker_fee=0.0002)
+    trade = only_trade([QUIET, QUIET, row, QUIET], decide(), costs, horizon=2)
+    assert trade.costs == pytest.approx(50 * (0.001 * 100 + share * trade.exit))
+
+
+def test_without_a_maker_fee_of_its_own_a_target_pays_the_fee():
+    assert options(fee=0.001).resting_fee == 0.001
+    assert options(fee=0.001, maker_fee=0.0).resting_fee == 0
+
+
+def test_the_impact_grows_with_the_root_of_the_order_over_the_volume():
+    """5,000 USD in a candle of 500,000: a hundredth of it, so a tenth of what an order as large as it would add."""
+    rows = [(*QUIET, 0), (*QUIET, 500_000), (100, 101, 89, 100, 45e4)]
+    trade = only_trade(rows, decide(), options(impact=0.01))
+    assert trade.entry == pytest.approx(100 * (1 + 0.001))
+    assert trade.exit == pytest.approx(90 * (1 - 0.01 * math.sqrt(trade.quantity * 90 / 45e4)))
+    assert trade.pnl + trade.costs == pytest.approx(trade.quantity * (90 - 100))
+    both = only_trade(rows, decide(), options(impact=0.01, slippage=0.0005))
+    assert both.entry == pytest.approx(100 * (1 + 0.0015))
+
+
+@pytest.mark.parametrize("volume", [0, 1e-9, 1])
+def test_an_exit_in_a_candle_that_hardly_traded_is_bad_but_finite(volume):
+    trade = only_trade([(*QUIET, 0), (*QUIET, 1e12), (100, 101, 89, 100, volume)], decide(), options(impact=0.01))
+    assert trade.exit == pytest.approx(90 * 0.9)
+
+
+def test_an_entry_fills_a_share_of_the_volume_and_gives_up_the_rest():
+    rows = [(*QUIET, 1e9), (*QUIET, 20_000), (*QUIET, 1e9), (100, 121, 99, 100, 1)]
+    steps = walk(rows, {0: decide()}, options(volume_share=0.1))
+    assert [done.account.coins for done in steps] == [0, 20, 20, 0]
+    assert steps[3].trades[0].quantity == 20  # all of it leaves, whatever the volume
+
+
+def test_an_entry_into_a_candle_without_volume_is_given_up():
+    steps = walk([QUIET, (*QUIET, 0), (*QUIET, 1e9)], {at: decide() for at in range(2)}, options(volume_share=0.1))
+    assert [done.verdict for done in steps] == [ORDERED, ORDERED, ""]
+    assert [done.account.coins for done in steps] == [0, 0, 50]
+    assert steps[1].account.cash == CAPITAL
+
+
+def test_with_latency_an_order_waits_and_stops_and_exits_do_not():
+    rows = [QUIET, (101, 102, 100, 101), (102, 103, 101, 102), (103, 104, 102, 103), (103, 104, 89, 100), QUIET]
+    steps = walk(rows, {at: decide(stop=90.0) for at in range(4)}, options(latency=2))
+    waiting, held = "ignored: an order is waiting", "ignored: a position is open"
+    assert [done.verdict for done in steps[:4]] == [ORDERED, waiting, waiting, held]
+    assert steps[3].account.position.entry == 103
+    assert steps[3].account.order is None
+    (trade,) = steps[4].trades
+    assert (trade.exit, trade.exit_reason) == (90, "stop_loss")
+    timed = walk([QUIET] * 6, {0: decide()}, options(latency=2), horizon=2)
+    assert [len(done.trades) for done in timed] == [0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("funding", "signal", "paid"),
+    [
+        ("off", "BUY", 0),
+        ("off", "SELL", 0),
+        ("shorts", "BUY", 0),
+        ("shorts", "SELL", -7.5),
+        ("both", "BUY", 7.5),
+        ("both", "SELL", -7.5),
+    ],
+)
+def test_funding_is_paid_by_those_who_held_coins_when_it_fell_due(funding, signal, paid):
+    """At the entry's own open it is not owed; at the exit's it is. 50 coins at 100 USD: 0.1 % and 0.05 %."""
+    rows = [(*QUIET, 0, 0.01), (*QUIET, 0, 0.02), (*QUIET, 0, 0.001), QUIET, (*QUIET, 0, 0.0005), (*QUIET, 0, 0.03)]
+    stop, target = (90, 120) if signal == "BUY" else (120, 90)
+    steps = walk(rows, {0: decide(signal, stop, target)}, options(funding=funding), horizon=3)
+    (trade,) = steps[4].trades
+    assert trade.funding == pytest.approx(paid)
+    assert trade.costs == trade.funding
+    assert trade.pnl == pytest.approx(-paid)
+    assert steps[5].account == Account(pytest.approx(CAPITAL - paid))
+    assert steps[2].account.equity(100) == pytest.approx(CAPITAL - paid / 1.5)
+
+
+def test_a_reversing_account_hears_only_a_signal_against_its_position():
+    said = {0: decide(), 1: decide(), 2: decide("SELL", 110, 80)}
+    rows = [QUIET, QUIET, QUIET, (102, 103, 101, 102), QUIET]
+    steps = walk(rows, said, reverse=True)
+    assert [done.verdict for done in steps[:3]] == [ORDERED, "ignored: a position is open", ORDERED]
+    (trade,) = steps[3].trades
+    assert (trade.exit, trade.exit_reason, trade.exit_timestamp) == (102, "reversal", 180_000)
+    assert steps[3].account.position.entry == 102
+    assert steps[3].account.coins < 0
+
+
+def test_a_reversal_that_ends_at_once_is_two_trades():
+    steps = walk([QUIET, QUIET, (100, 115, 99, 100)], {0: decide(), 1: decide("SELL", 110, 80)}, reverse=True)
+    assert [trade.exit_reason for trade in steps[2].trades] == ["reversal", "stop_loss"]
+    assert steps[2].account == Account(steps[2].trades[1].equity)
+
+
+def test_an_order_against_a_position_that_ends_before_it_fills_still_opens_its_own():
+    rows = [QUIET, QUIET, QUIET, (100, 121, 99, 100), (100, 101, 99, 100)]
+    steps = walk(rows, {0: decide(), 2: decide("SELL", 110, 80)}, options(latency=1), reverse=True)
+    assert [trade.exit_reason for trade in steps[3].trades] == ["take_profit"]
+    assert steps[4].account.position.order.signal == "SELL"
+
+
+def test_a_reversal_of_a_position_that_cost_everything_opens_nothing():
+    rows = [QUIET, QUIET, QUIET, (400, 400, 400, 400)]
+    steps = walk(rows, {0: decide("SELL", 1e9, 50, 1.0), 2: decide("BUY", 1, 1e9)}, reverse=True)
+    assert steps[3].account.cash < 0
+    assert steps[3].account == Account(steps[3].trades[0].equity)
+
+
 # Prices on a coarse grid, so that touching a stop exactly, gaps and flat candles all come up often.
 MOVES = st.tuples(st.integers(-6, 6), st.integers(-6, 6), st.integers(0, 6), st.integers(0, 6))
 
@@ -169,7 +285,7 @@ def test_a_trade_earns_what_its_label_says(moves, horizon, side, atr, stop_atr, 
     for at, label in enumerate(labels):
         close = prices[at, 3]
         decision = decide("BUY" if side > 0 else "SELL", close - side * stop_atr * atr, close + side * target_atr * atr)
-        trades = [done.trade for done in walk(prices[at:], {0: decision}, FREE, horizon) if done.trade]
+        trades = [trade for done in walk(prices[at:], {0: decision}, FREE, horizon) for trade in done.trades]
         if np.isnan(label):
             assert all(trade.exit_reason != "time_exit" for trade in trades)
         else:
@@ -202,10 +318,10 @@ def test_the_books_balance(rows, horizon, costs):
     earned, held = 0.0, 0
     for at, done in enumerate(walk(prices, decisions, costs, horizon)):
         opened, high, low, close = prices[at]
-        account, trade = done.account, done.trade
+        account = done.account
         assert not (account.position and account.order)
         assert (done.verdict == "") == (at not in decisions)
-        if trade:
+        for trade in done.trades:
             side = 1 if trade.side == "LONG" else -1
             before = trade.exit / (1 - side * costs.slippage)
             assert low - 1e-9 <= before <= high + 1e-9
