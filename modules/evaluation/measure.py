@@ -14,6 +14,7 @@ from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, sessi
 from modules.evaluation import luck
 from modules.evaluation.engine import Simulation, simulate
 from modules.evaluation.strategies import OURS, STRICT, strategies
+from modules.m6_executor.funding import funding_due
 from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
 
 HELD = "buy and hold"
@@ -52,23 +53,26 @@ class Traded:
 
 def conclude(run: Run, said: Columns, mode: str) -> list[str]:
     """Measure what was said, write the mode's tables, and tell the figures that matter, in lines."""
-    found = evaluate(said, run.settings)
+    table = run.workspace.read("funding_history") if run.workspace.exists("funding_history") else None
+    found = evaluate(said, run.settings, table)
     for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
         run.workspace.write(f"{mode}_{what}", columns)
     return [*_lines(found.stats), f"see {run.workspace.path(f'{mode}_stats')}; --report makes a page of it"]
 
 
-def evaluate(said: Columns, settings: Settings) -> Evaluation:
+def evaluate(said: Columns, settings: Settings, funding: Columns | None = None) -> Evaluation:
     """Everything that can be measured on N candles in a row.
 
     Parameters
     ----------
     said : (N,) columns of ``catalog.SAID`` and ``timestamp``
+    funding : a table of funding rates; None takes the constant of the settings
     """
     stamps, costs, capital = said["timestamp"], settings.costs, settings.executor.capital
+    candles = said | {"funding": funding_due(stamps, None, costs, funding)}
     span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
     runs = {
-        name: simulate(said, orders, costs, settings.labels.horizon, capital)
+        name: simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
         for name, orders in strategies(said, settings).items()
     }
     runs[HELD] = hold(said["close"], costs, capital)

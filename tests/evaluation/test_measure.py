@@ -11,6 +11,7 @@ from modules.core.tables import Columns, Workspace
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, evaluate
 from modules.evaluation.strategies import OURS, strategies
+from modules.m6_executor.funding import EVERY_MS, funding_due
 from tests.evaluation.sayings import START, sayings
 
 SETTINGS = load_settings()
@@ -60,6 +61,22 @@ def test_groups_add_up_to_the_strategy() -> None:
         assert groups["pnl"][part].sum() == pytest.approx(run.trades["pnl"].sum())
         wins = groups["win_rate"][part] * groups["trades"][part]
         assert wins.sum() == pytest.approx((run.trades["pnl"] > 0).sum())
+
+
+def test_all_costs_that_are_set_are_charged() -> None:
+    said = clairvoyant(sayings(volatility=2e-3), every=7)
+    costs = {"maker_fee": 0.0, "impact": 1e-4, "volume_share": 0.5, "latency": 1, "funding": "both", "funding_rate": 0.01}
+    wanted = load_settings(overrides={"costs": costs, "executor": {"against": "reverse"}})
+    table = {"timestamp": said["timestamp"][:1] // EVERY_MS * EVERY_MS + EVERY_MS, "funding_rate": np.array([-0.01])}
+    due = funding_due(said["timestamp"], None, wanted.costs, table)
+    assert set(due) == {0, 0.01, -0.01}
+    orders, horizon, capital = strategies(said, wanted)[OURS], wanted.labels.horizon, wanted.executor.capital
+    trades = simulate(said | {"funding": due}, orders, wanted.costs, horizon, capital, reverse=True).trades
+    assert "reversal" in trades["exit_reason"]
+    assert trades["funding"].any()
+    paid = figure(evaluate(said, wanted, table), OURS, "costs_paid_usd")
+    assert (paid["n"], paid["value"]) == (len(trades["pnl"]), pytest.approx(trades["costs"].sum()))
+    assert figure(evaluate(said, SETTINGS), OURS, "costs_paid_usd")["value"] != pytest.approx(paid["value"])
 
 
 def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_future_is_known() -> None:
