@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modules.core import evidence
-from modules.core.catalog import CONTEXT, EXTRAS
+from modules.core.catalog import CONTEXT, EXTRAS, Column
 from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS
 from modules.m1_data_engine import context
@@ -155,6 +155,7 @@ def drift(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def table(timestamps: np.ndarray, context_columns: Columns, scaled: np.ndarray, names: Sequence[str]) -> Columns:
-    """Context and scaled features as the columns of a features table."""
-    columns = {"timestamp": timestamps, **{name: context_columns[name] for name in CONTEXT_NAMES}}
-    return columns | {name: scaled[:, i] for i, name in enumerate(names)}
+    """Context and scaled features as the columns of a features table, with the decimals that its file keeps: a tree may
+    split between a number and its rounding, so all who read it must see the same."""
+    columns = {"timestamp": timestamps, **{c.name: np.round(context_columns[c.name], c.decimals) for c in CONTEXT}}
+    return columns | {name: np.round(scaled[:, i], Column.decimals) for i, name in enumerate(names)}

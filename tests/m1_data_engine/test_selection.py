@@ -113,3 +113,16 @@ def test_a_short_hole_between_disk_and_exchange_is_filled_flat(replayed: Desk) -
     assert list(np.diff(rows["timestamp"])) == [MINUTE_MS] * 4
     assert (rows["volume"][1:4] == 0).all()
     assert (rows["close"][1:4] == last["close"][0]).all()
+
+
+def test_a_features_table_holds_what_its_file_holds(trained: Desk) -> None:
+    """A tree may split between 0 and 1e-17, which the file cannot tell apart: batch, live and training read the same."""
+    run, rows = trained.open(), 400
+    random = np.random.default_rng(5)
+    around = {column.name: random.uniform(0, 1, rows) for column in CONTEXT}
+    columns = model.table(np.arange(rows) * MINUTE_MS, around, random.uniform(0, 1, (rows, 2)) ** 20, ["a", "b"])
+    run.workspace.write("chunk", columns, 9)
+    again = run.workspace.read("chunk", 9)
+    for name, values in columns.items():
+        np.testing.assert_allclose(values, again[name], rtol=1e-15, atol=0)
+    assert (again["a"] == 0).any()
