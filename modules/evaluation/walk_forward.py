@@ -4,9 +4,10 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,8 +26,9 @@ from modules.core.telemetry import Progress
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 from modules.evaluation.testimony import testimony
 from modules.m1_data_engine.candle_files import read_candles
+from modules.m1_data_engine.trainer import own_source
 
-RECIPE, WORK = "processed/walk_forward/recipe.json", "processed/walk_forward/work"
+RECIPE, WORK, OWN = "processed/walk_forward/recipe.json", "processed/walk_forward/work", "own_features.py"
 TAIL = 0.05
 """[data] out_of_sample of a fold, the least that the settings allow: the test window plays that part here."""
 WITHOUT = ("exchange", "whale", "sentiment", "executor")
@@ -45,6 +47,7 @@ class Fold:
     learn : the candles of its training window but for the newest: a label horizon and an embargo lie before ``first``
     asked : the candles of its test window, and before them what warms the features up
     extras : optional tables by name, none of their rows later than the test window
+    own : source of the user's own features, empty where there are none
     first : stamp of the first candle tested, Unix ms
     """
 
@@ -53,6 +56,7 @@ class Fold:
     learn: Columns
     asked: Columns
     extras: dict[str, Columns]
+    own: bytes
     first: int
 
     @property
@@ -65,7 +69,7 @@ class Fold:
     def fingerprint(self) -> str:
         """SHA-256 of everything that its rows depend on, but for the code."""
         sections = {name: values for name, values in asdict(self.settings).items() if name not in WITHOUT}
-        digest = hashlib.sha256(json.dumps([sections, self.first], sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps([sections, self.first], sort_keys=True).encode() + self.own)
         for table, rows in {"learn": self.learn, "asked": self.asked, **self.extras}.items():
             for name, values in rows.items():
                 digest.update(f"{table} {name} {values.dtype} {len(values)}".encode())
@@ -104,7 +108,8 @@ def walk_forward(
         progress.step(f"walk-forward: reading {run.candles.name}")
         candles, repairs = read_candles(run.candles, run.settings.data.max_gap_minutes)
         used = (candles["timestamp"] >= (start or 0)) & (candles["timestamp"] <= (end or candles["timestamp"][-1]))
-        folds = plan({name: values[used] for name, values in candles.items()}, _extras(run.workspace), run.settings)
+        given = {name: values[used] for name, values in candles.items()}
+        folds = plan(given, _extras(run.workspace), own_source(run), run.settings)
         recipes = {str(fold.k): fold.fingerprint for fold in folds}
         finished, others = _finished(run.workspace, recipes)
         progress.done()
@@ -144,8 +149,12 @@ def conclude(run: Run, said: Columns, quiet: bool) -> None:
         print(f"{len(said['timestamp'])} candles tested; their rows: {run.workspace.path('walk_forward_fold', 0).parent}")
 
 
-def plan(candles: Columns, extras: dict[str, Columns], settings: Settings) -> list[Fold]:
+def plan(candles: Columns, extras: dict[str, Columns], own: bytes, settings: Settings) -> list[Fold]:
     """The folds over candles without a gap. Their test windows adjoin; the last one may be shorter.
+
+    Parameters
+    ----------
+    extras, own : as in ``Fold``, the tables' rows of any time
 
     Raises
     ------
@@ -160,7 +169,7 @@ def plan(candles: Columns, extras: dict[str, Columns], settings: Settings) -> li
         )
     gap = settings.labels.horizon + 1 + settings.learning.embargo
     rows = training - gap
-    data = replace(settings.data, rows=rows, chunk_rows=rows // 4, out_of_sample=TAIL)
+    data = replace(settings.data, rows=rows, chunk_rows=rows // 4, out_of_sample=TAIL, own_features=OWN if own else "")
     folds = []
     for k, begin in enumerate(range(0, len(stamps) - training, testing)):
         first = begin + training
@@ -173,6 +182,7 @@ def plan(candles: Columns, extras: dict[str, Columns], settings: Settings) -> li
                 {name: values[learn] for name, values in candles.items()},
                 {name: values[asked] for name, values in candles.items()},
                 {name: _between(table, *around) for name, table in extras.items()},
+                own,
                 int(stamps[first]),
             )
         )
@@ -192,8 +202,11 @@ def make(fold: Fold, train: Callable[..., object], folder: Path | None = None) -
     """
     began = time.perf_counter()
     with TemporaryDirectory(dir=folder) as place:
-        run = Run.open(Path(place), fold.settings)
+        own = Path(place) / OWN
+        data = replace(fold.settings.data, own_features=str(own) if fold.own else "")
+        run = Run.open(Path(place), replace(fold.settings, data=data))
         try:
+            own.write_bytes(fold.own)
             run.workspace.write("candles_history", fold.learn)
             for name, rows in fold.extras.items():
                 run.workspace.write(f"{name}_history", rows)
@@ -215,12 +228,24 @@ def _made(folds: list[Fold], train: Callable[..., object], work: Path, jobs: int
     try:
         with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, max_nbytes=None):
             parallel = Parallel(batch_size=1, return_as="generator_unordered")
-            with closing(parallel(delayed(make)(fold, train, work) for fold in folds)) as finished:
+            with ExitStack() as ending:
+                with _deaf():
+                    finished = ending.enter_context(closing(parallel(delayed(make)(fold, train, work) for fold in folds)))
                 yield from finished
     except TerminatedWorkerError as error:
         raise PipelineError("a fold's process was killed, perhaps for want of memory: try fewer --jobs") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that begin here never hear Ctrl-C. This one hears it afterwards again, and ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: str) -> Iterator[tuple[int, Columns, float]]:
