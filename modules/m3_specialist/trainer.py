@@ -51,17 +51,21 @@ def train(run: Run, progress: Progress) -> list[str]:
     rows = _rows(run, history)
     blocks = list(history.walk.split(history.training))[1:]
     progress.step("3 specialists: walk-forward", len(blocks))
-    own, pooled = np.full((len(history), 3), np.nan), np.full((len(history), 3), np.nan)
-    validation_rows = blocks[-1][1]
+    own, pooled, probabilities = (np.full((len(history), 3), np.nan) for _ in range(3))
+    gap = history.walk.purge + history.walk.embargo
+    validation_rows, before = blocks[-1][1], blocks[0][1][:0]
     for train_rows, test_rows in blocks:
         models = _fit(rows, train_rows[rows.usable[train_rows]], settings)
         pooled[test_rows] = Trees(models[POOLED]).predict(rows.x[test_rows])
         own[test_rows] = _by_regime(models, rows, test_rows)
+        # A regime's own model speaks where it would have served: where it did better on the block before.
+        better = [key for key in map(file_key, REGIMES) if _own_is_better(own, pooled, rows, before, key)]
+        probabilities[test_rows] = np.where(np.isin(rows.regime[test_rows], better)[:, None], own[test_rows], pooled[test_rows])
+        before = test_rows[:-gap]
         progress.advance()
     progress.done()
 
     progress.step("3 specialists: the models that serve")
-    gap = history.walk.purge + history.walk.embargo
     training = np.flatnonzero(rows.usable & (np.arange(len(history)) < history.training - gap))
     models = _fit(rows, training, settings)
     tail = np.arange(history.training, len(history))
@@ -83,7 +87,6 @@ def train(run: Run, progress: Progress) -> list[str]:
         run.artifacts.save_pickle("specialist_{k}", {"name": version.name, "model": version.text}, span, rows.names, key)
     run.artifacts.save_json("specialists_export", {k: v.name for k, v in serving.items()}, span, rows.names)
     own_serves = [key for key in map(file_key, REGIMES) if serving[key].name.startswith(key)]
-    probabilities = np.where(np.isin(rows.regime, own_serves)[:, None], own, pooled)
     probabilities[tail] = _by_regime({key: version.text for key, version in serving.items()}, rows, tail)
     covered = np.flatnonzero(~np.isnan(probabilities[:, SELL]))
     run.workspace.write(
@@ -146,6 +149,12 @@ def _by_regime(models: dict[str, bytes], rows: Rows, where: np.ndarray) -> np.nd
         part = rows.regime[where] == key
         result[part] = Trees(models.get(key, models[POOLED])).predict(rows.x[where[part]])
     return result
+
+
+def _own_is_better(own: np.ndarray, pooled: np.ndarray, rows: Rows, judged: np.ndarray, key: str) -> bool:
+    """Whether a regime's own models beat the pooled ones on the judged rows of that regime; (N, 3) out-of-fold both."""
+    part = judged[rows.usable[judged] & (rows.regime[judged] == key)]
+    return log_loss(own[part], rows.label[part]) < log_loss(pooled[part], rows.label[part])
 
 
 def _best(
