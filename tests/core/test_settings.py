@@ -97,6 +97,7 @@ def test_a_line_lost_from_the_defaults(tmp_path, monkeypatch):
         "[learning] seed is missing from config.toml",
         "[executor] mode is missing from config.toml",
         "[executor] capital is missing from config.toml",
+        "[executor] against is missing from config.toml",
     ]
 
 

@@ -321,9 +321,10 @@ def test_the_funding_table_takes_the_place_of_the_constant(tmp_path):
 
 def test_a_ledger_of_version_1_goes_on(tmp_path):
     """One that knew no funding and no latency ends as one that always did."""
-    rows = market(60)
+    rows, run = market(60), Run.open(tmp_path, settings())
     for at, row in enumerate(rows[:40]):
-        feed(Run.open(tmp_path, settings()), stamp(at), *row)
+        feed(run, stamp(at), *row)
+    run.state["ledger"].close()
     database = sqlite3.connect(tmp_path / PATH)
     account = json.loads(database.execute("SELECT account FROM standing").fetchone()[0])
     del account["waiting"]
@@ -334,10 +335,10 @@ def test_a_ledger_of_version_1_goes_on(tmp_path):
     database.execute("PRAGMA user_version = 1")
     database.commit()
     database.close()
-    log = Run.open(tmp_path, settings()).workspace.path("trade_logs")
+    log, run = run.workspace.path("trade_logs"), Run.open(tmp_path, settings())
     log.write_text(log.read_text().replace(",funding", ""))
     for at, row in enumerate(rows[40:], 40):
-        feed(Run.open(tmp_path, settings()), stamp(at), *row)
+        feed(run, stamp(at), *row)
     replay(tmp_path / "whole", 60, 0)
     assert exports(tmp_path) == exports(tmp_path / "whole")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.core.labels import barrier_outcome
-from modules.core.settings import Costs
+from modules.core.settings import Costs, load_settings
 from modules.m6_executor.model import ORDERED, Account, Candle, Decision, Trade, judge, step
 
 FREE = Costs(fee=0.0, slippage=0.0)
@@ -141,6 +141,13 @@ def test_the_figures_of_a_trade():
 
 def options(**on):
     return replace(FREE, **on)
+
+
+def test_every_option_is_off_unless_it_is_set():
+    """In the file's defaults as in code that names only a fee and slippage."""
+    found = load_settings()
+    assert found.costs == replace(COSTS, funding_rate=found.costs.funding_rate)
+    assert not found.executor.reverses
 
 
 @pytest.mark.parametrize(("row", "share"), [((100, 121, 99, 100), 0.0002), ((100, 101, 89, 100), 0.001), (QUIET, 0.001)])
