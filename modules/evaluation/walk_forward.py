@@ -24,6 +24,7 @@ from modules.core.settings import Settings
 from modules.core.tables import Columns, Workspace, write_atomically
 from modules.core.telemetry import Progress
 from modules.core.words import DAY_MINUTES, MINUTE_MS
+from modules.evaluation.measure import conclude
 from modules.evaluation.testimony import testimony
 from modules.m1_data_engine.candle_files import read_candles
 from modules.m1_data_engine.trainer import own_source
@@ -86,7 +87,8 @@ def walk_forward(
     cluster: str = "",
     quiet: bool = False,
 ) -> int:
-    """Make every fold of the candle file that is not on disk yet, each as ``processed/walk_forward/fold_{k}.csv``.
+    """Make every fold of the candle file that is not on disk yet, each as ``processed/walk_forward/fold_{k}.csv``, and
+    measure all of them together.
 
     Ctrl-C loses the folds at work and no other: the next call goes on with the rest.
 
@@ -119,34 +121,27 @@ def walk_forward(
         progress.advance(len(finished))
         missing = [fold for fold in folds if str(fold.k) not in finished]
         made = _made_on_cluster(missing, train, cluster) if cluster else _made(missing, train, run.workspace.root / WORK, jobs)
-        for k, said, seconds in made:
-            run.workspace.write("walk_forward_fold", said, k)
+        for k, rows, seconds in made:
+            run.workspace.write("walk_forward_fold", rows, k)
             finished[str(k)] = recipes[str(k)]
             write_atomically(run.workspace.root / RECIPE, json.dumps(finished, indent=1).encode())
             progress.advance(said=f"fold {k + 1} of {len(folds)}: {folds[k].days}, {seconds:.0f} s")
         progress.done()
         parts = [run.workspace.read("walk_forward_fold", fold.k) for fold in folds]
-        conclude(run, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, quiet)
+        progress.step("what all of it was worth")
+        said = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        told = conclude(run, said, "walk_forward")
+        progress.done()
     if not quiet:
         for repair in repairs:
             print(f"repaired: {repair}")
-        if unheard := [
-            run.workspace.path(name) for name in ("historical_transactions", "news_history") if run.workspace.exists(name)
-        ]:
-            print(f"whales and sentiment are off in a walk-forward: {', '.join(map(str, unheard))} had no part in these rows")
+        print(f"{len(said['timestamp'])} candles tested; all rows: {run.workspace.path('walk_forward_fold', 0).parent}")
+        unheard = [name for name in ("historical_transactions", "news_history") if run.workspace.exists(name)]
+        if unheard:
+            paths = ", ".join(str(run.workspace.path(name)) for name in unheard)
+            print(f"whales and sentiment are off in a walk-forward: {paths} had no part in it")
+        print("\n".join(told))
     return 0
-
-
-def conclude(run: Run, said: Columns, quiet: bool) -> None:
-    """What all folds together are worth.
-
-    Parameters
-    ----------
-    said : (N,) columns of ``catalog.SAID`` with their ``timestamp``, ascending: every candle tested, by the models of its fold
-    """
-    # The one place where the rows of all folds come together: their measures are called from here.
-    if not quiet:
-        print(f"{len(said['timestamp'])} candles tested; their rows: {run.workspace.path('walk_forward_fold', 0).parent}")
 
 
 def plan(candles: Columns, extras: dict[str, Columns], own: bytes, settings: Settings) -> list[Fold]:
