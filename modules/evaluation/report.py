@@ -103,6 +103,7 @@ CHAPTERS = {
         "The account of each strategy beside buying and holding, and beside doing nothing. All after costs. Tap a name to draw"
         " its line or to take it away.",
     ),
+    "groups": Chapter("When does it earn, and when does it lose?", (), "The trades by regime, session, month and hour."),
     "models": Chapter(
         "Regimes and early warnings",
         ("regime", "early warning", "transition"),
@@ -180,7 +181,7 @@ def page(tables: dict[str, Columns], costs: Costs, marks: dict[str, str]) -> str
         tag(
             "main",
             _top(first, modes[0]),
-            tag("nav", *(tag("a", title, href=f"#{place}") for place, title in contents.items()), aria_label="Contents"),
+            _contents(contents, "Contents"),
             tag("noscript", tag("p", "The plots need JavaScript; every table is here without it.", class_="missing")),
             *parts,
             _rooms(tables),
@@ -293,27 +294,12 @@ def _mode(mode: str, tables: dict[str, Columns], plots: Plots, first: bool) -> H
     names: dict[str, list[str]] = {key: [] for key in CHAPTERS}
     for plot in dict.fromkeys(curves.get("plot", ())):
         names[_chapter_of(plot)].append(plot)
-    chapters = []
-    for key in ORDER:
-        if key == "groups":
-            chapters.append(_groups(mode, tables.get(f"{mode}_groups", {}), strategies, plots))
-        elif names[key] or others[key]:
-            drawn = [plots.curve(curves, plot, key == "calibration", key == "selectivity") for plot in names[key]]
-            grid = tag("div", *drawn, class_="grid" if key in SIDE_BY_SIDE else None) if drawn else ""
-            figured = by_scope(others[key])
-            # A table below many plots is long and says again what they show.
-            figured = folded("The figures", figured) if drawn and others[key] else figured
-            chapters.append(_chapter(CHAPTERS[key].title, CHAPTERS[key].says, grid, figured))
-        elif key != "other":
-            paths = " and ".join(TABLES[f"{mode}_{what}"].path for what in ("curves", "stats"))
-            chapters.append(_chapter(CHAPTERS[key].title, "", absent(f"{paths} have nothing of this kind.")))
-    return tag(
-        "section",
-        tag("h2", HOW[mode][0]),
-        "" if first else _top(verdict(figures), mode, "h3"),
-        _chapter("What was hoped for, and what was found", "", _hoped(hoped)),
+    hopes, rows = "What was hoped for, and what was found", "Strategies"
+    chapters = [
+        _chapter(f"{mode}-hoped", hopes, "", _hoped(hoped)),
         _chapter(
-            "Strategies",
+            f"{mode}-strategies",
+            rows,
             "All on the same candles, after costs. “To beat” is what a simple guess gets on the same trades or candles.",
             _strategy_table(strategies),
             folded(
@@ -321,13 +307,41 @@ def _mode(mode: str, tables: dict[str, Columns], plots: Plots, first: bool) -> H
                 *(join(tag("h4", name), figures_table(_measured(its), name)) for name, its in strategies.items()),
             ),
         ),
+    ]
+    contents = {f"{mode}-hoped": hopes, f"{mode}-strategies": rows}
+    for key in ORDER:
+        place, chapter = f"{mode}-{key}", CHAPTERS[key]
+        if key == "groups":
+            inside = [_groups(mode, tables.get(f"{mode}_groups", {}), strategies, plots)]
+        elif names[key] or others[key]:
+            drawn = [plots.curve(curves, plot, key == "calibration", key == "selectivity") for plot in names[key]]
+            grid = tag("div", *drawn, class_="grid" if key in SIDE_BY_SIDE else None)
+            figured = by_scope(others[key])
+            # A table below many plots is long and says again what they show.
+            inside = [grid, folded("The figures", figured) if drawn and others[key] else figured]
+        elif key != "other":
+            paths = " and ".join(TABLES[f"{mode}_{what}"].path for what in ("curves", "stats"))
+            inside = [absent(f"{paths} have nothing of this kind.")]
+        else:
+            continue
+        chapters.append(_chapter(place, chapter.title, chapter.says, *inside))
+        contents[place] = chapter.title
+    return tag(
+        "section",
+        tag("h2", HOW[mode][0]),
+        "" if first else _top(verdict(figures), mode, "h3"),
+        _contents(contents, f"Contents of {HOW[mode][0]}"),
         *chapters,
         id=mode,
     )
 
 
-def _chapter(title: str, says: str, *inside: object) -> Html:
-    return tag("section", tag("h3", title), tag("p", says, class_="note") if says else "", *inside)
+def _contents(places: dict[str, str], label: str) -> Html:
+    return tag("nav", *(tag("a", title, href=f"#{place}") for place, title in places.items()), aria_label=label)
+
+
+def _chapter(place: str, title: str, says: str, *inside: object) -> Html:
+    return tag("section", tag("h3", title), tag("p", says, class_="note") if says else "", *inside, id=place)
 
 
 def _chapter_of(name: str) -> str:
@@ -391,12 +405,11 @@ def _strategy_cell(strategy: Strategy, figure: str) -> Html:
 
 
 def _groups(mode: str, columns: Columns, strategies: dict[str, Strategy], plots: Plots) -> Html:
-    title, says = "When does it earn, and when does it lose?", "The trades by regime, session, month and hour."
     if not len(columns.get("strategy", ())):
-        return _chapter(title, says, absent(f"{TABLES[f'{mode}_groups'].path} has no row: no strategy of it made a trade."))
+        return absent(f"{TABLES[f'{mode}_groups'].path} has no row: no strategy of it made a trade.")
     ours = strategies.get(OURS)
     idle = absent(f"the {OURS} made no trade; these are others.") if ours and not ours.rows["trades"].n else ""
-    return _chapter(title, says, idle, plots.groups(mode, columns))
+    return join(idle, plots.groups(mode, columns))
 
 
 # The other parts

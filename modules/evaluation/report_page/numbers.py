@@ -12,15 +12,16 @@ from modules.evaluation.report_page.markup import Html, join, missing, small, ta
 UNITS = (
     (("probabilistic_sharpe", "deflated_sharpe"), 1, 3, ""),
     (("sharpe", "sortino", "profit_factor", "profit factor"), 1, 2, ""),
-    (("bps",), 1, 1, " bps"),
-    (("usd", "pnl"), 1, 2, " USD"),
-    (("hold_minutes",), 1, 1, " min"),
-    (("break_even_fee",), 100, 4, " % a side"),
-    (("turnover_a_day",), 1, 2, " × equity"),
-    (("win_rate", "win rate", "accuracy", "precision", "recall", "share of", "base rate", "probability of"), 100, 1, " %"),
-    (("drawdown", "total_return", "exposure"), 100, 1, " %"),
+    (("bps",), 1, 1, "\u00a0bps"),
+    (("usd", "pnl"), 1, 2, "\u00a0USD"),
+    (("hold_minutes",), 1, 1, "\u00a0min"),
+    (("break_even_fee",), 100, 4, "\u00a0% a side"),
+    (("turnover_a_day",), 1, 2, "\u00a0× equity"),
+    (("win_rate", "win rate", "accuracy", "precision", "recall", "share of", "base rate", "probability of"), 100, 1, "\u00a0%"),
+    (("drawdown", "total_return", "exposure"), 100, 1, "\u00a0%"),
 )
-"""Words of a figure's name -> what its value is multiplied by, its decimals and its unit; the first that fits counts."""
+"""Words of a figure's name -> what its value is multiplied by, its decimals and its unit, which stays on the line of its
+number; the first that fits counts."""
 OF_TRADES = (
     "trade",
     "sharpe",
@@ -79,7 +80,7 @@ def plain(value: float, digits: int = 4) -> str:
 
 def named(figure: str) -> str:
     """A figure's name as words."""
-    words = figure.replace("_", " ").replace("sharpe", "Sharpe").replace("sortino", "Sortino").replace(" usd", " USD")
+    words = figure.replace("_", " ").replace("sharpe", "Sharpe").replace("sortino", "Sortino").replace(" usd", "\u00a0USD")
     return words[:1].upper() + words[1:]
 
 
@@ -121,8 +122,8 @@ def figures_table(rows: list[Figure], label: str, scoped: bool = False) -> Html:
     lines: list[list[object]] = []
     for row in rows:
         name = join(named(row.figure), small(row.scope)) if scoped else named(row.figure)
-        lines.append([name, found(row), f"{row.n:,}", to_beat(row)])
-    return table(["Figure", "Found", "n", "To beat"], lines, label)
+        lines.append([name, found(row), to_beat(row), f"{row.n:,}"])
+    return table(["Figure", "Found", "To beat", "n"], lines, label)
 
 
 def by_scope(rows: list[Figure]) -> Html:

@@ -43,6 +43,7 @@
     margin: { l: 12, r: 12, t: 8, b: 12 },
     showlegend: false,
     hovermode: "closest",
+    hoverdistance: 50,
     hoverlabel: { bgcolor: css("--raised"), bordercolor: css("--line"), font: { color: css("--ink") }, align: "left" },
     dragmode: touch ? false : "zoom",
     xaxis: x,
