@@ -17,13 +17,15 @@ def arguments() -> argparse.ArgumentParser:
         prog="run_pipeline.py",
         usage="%(prog)s [MODE] [FLAGS]",
         description="An adaptive BTC/USD one-minute trader. Without a flag: one live cycle on paper, for cron.",
-        epilog="Exit codes: 0 done, 3 a module fell back (the decision is NEUTRAL where it was needed), 1 could not run.",
+        epilog="Exit codes: 0 done, 3 a module fell back (the decision is NEUTRAL where it was needed), 1 could not run,"
+        " 4 --analyze found something that cheats.",
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train", action="store_true", help="train all modules on --candles FILE")
     mode.add_argument("--replay", action="store_true", help="run the live cycle for each minute of --candles FILE")
     mode.add_argument("--backtest", action="store_true", help="what the trained models would have earned on --candles FILE")
     mode.add_argument("--walk-forward", action="store_true", help="train and test on --candles FILE, window after window")
+    mode.add_argument("--analyze", action="store_true", help="whether anything trained looks ahead or leaks; exit code 4 if so")
     mode.add_argument("--report", action="store_true", help="one HTML page of all that was measured: performance/report.html")
     mode.add_argument("--loop", action="store_true", help="stay and run a cycle after each candle's close")
     mode.add_argument("--demo", action="store_true", help="train and replay on the simulated market, in a fresh folder")
@@ -57,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.minutes and not options.replay:
         parser.error("--minutes goes with --replay")
     tests = options.replay or options.backtest or options.walk_forward
-    if options.candles and not (options.train or tests):
-        parser.error("--candles goes with --train, --replay, --backtest or --walk-forward")
+    if options.candles and not (options.train or tests or options.analyze):
+        parser.error("--candles goes with --train, --replay, --backtest, --walk-forward or --analyze")
     if (options.start or options.end) and not tests:
         parser.error("--from and --to go with --replay, --backtest or --walk-forward")
     if (options.jobs or options.cluster) and not options.walk_forward:
@@ -79,6 +81,10 @@ def main(argv: list[str] | None = None) -> int:
             from modules.conductor.check import check
 
             return check(run)
+        if options.analyze:
+            from modules.evaluation.analyze import analyze
+
+            return analyze(run, options.quiet)
         if options.report:
             from modules.evaluation.report import report
 

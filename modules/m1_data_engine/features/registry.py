@@ -86,6 +86,7 @@ def own_features(source: bytes, where: str = "the trained copy of own_features")
     PipelineError : the file does not run, or its ``FEATURES`` are not what they must be; all faults at once
     """
     module = ModuleType(OWN)
+    module.__file__ = where
     try:
         exec(compile(source, where, "exec"), module.__dict__)
     except Exception as error:  # whatever the user's code raises is the user's to read
