@@ -202,20 +202,22 @@ def _settle(candles: Columns, orders: Orders, path: _Path, costs: Costs, capital
     fee, leaving_fee = costs.fee, np.where(path.reason == TARGET, costs.resting_fee, costs.fee)
     sized = bool(costs.impact or costs.volume_share)
     volume = np.append(candles["quote_volume"] if sized else np.zeros(len(candles["open"])), np.nan)  # none behind the last
+    volumes = volume[path.entered], volume[path.exited]
     charged, first, end = _charges(candles, side, path, costs)
     rates, values = (candles[name][charged].tolist() if len(charged) else [] for name in ("funding", "open"))
-    columns = (side, share, entry, fill, leaving_fee, first, end)
+    columns = (side, share, entry, fill, leaving_fee, first, end, opened, price, *volumes)
     cash, bought_coins, spent, funded = [capital], [], [], []
-    for at, (sign, part, into, out, out_fee, low, high) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
+    for at, row in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
+        sign, part, into, out, out_fee, low, high, raw, raw_out, volume_in, volume_out = row
         before = cash[-1]
         if before <= 0:
             break
         notional = part * before if coins is None else coins * into
         if sized:
-            notional, into = bought(sign, float(opened[at]), notional, float(volume[path.entered[at]]), costs)
+            notional, into = bought(sign, raw, notional, volume_in, costs)
         quantity = sign * notional / into
         if sized:
-            out = sold(quantity, float(price[at]), float(volume[path.exited[at]]), costs)
+            out = sold(quantity, raw_out, volume_out, costs)
             entry[at], fill[at] = into, out
         cash.append(before - quantity * into - fee * notional)
         paid = 0.0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.engine import crosses, engine, plain_loop
+from benchmarks.engine import crosses, differences, engine, plain_loop, told
 from modules.core.settings import Costs
 from modules.core.tables import Columns
 from modules.core.words import BUY, NEUTRAL, SELL
@@ -177,8 +177,31 @@ def test_the_accounts_add_up_whatever_the_candles(case, costs, horizon, reverse,
 def test_reversals_are_those_of_a_plain_loop(rows: int, seed: int) -> None:
     candles, _ = made(rows, seed, 0.003, 0.0, 0.1)
     orders = crosses(candles)
-    found = engine(candles, orders)
-    np.testing.assert_allclose(found.trades["pnl_bps"], 1e4 * np.array(plain_loop(candles, orders)), atol=1e-8)
+    found, looped = told(engine(candles, orders)), plain_loop(candles, orders)
+    for name in ("entered", "exited", "side", "entry", "exit"):
+        assert found[name].tolist() == looped[name].tolist(), name
+    np.testing.assert_allclose(found["net"], looped["net"], atol=1e-12)
+
+
+def test_a_difference_from_another_engine_is_explained_or_told() -> None:
+    """One trade that ended in its entry's candle, one that was reversed, and what nothing explains."""
+    rows = {"entered": [1, 3, 5, 8], "exited": [1, 5, 7, 9], "side": [1, 1, -1, 1], "entry": [9.0] * 4, "exit": [8.0] * 4}
+    ours = {name: np.array(values) for name, values in rows.items()}
+
+    def counted(**changed: list) -> list[int]:
+        theirs = ours | {name: np.array(values) for name, values in changed.items()}
+        return list(differences(ours, theirs).values())
+
+    assert counted() == [4, 0, 0, 0, 0]
+    assert counted(exited=[2, 5, 7, 9]) == [3, 1, 0, 0, 0]
+    assert counted(exit=[8.0, 8.5, 8.0, 8.0]) == [3, 0, 1, 0, 0]
+    assert counted(exit=[8.0, 8.0, 8.5, 8.0])[-1] == 1
+    assert counted(exited=[1, 5, 6, 9])[-1] == 1
+    assert counted(side=[1, 1, 1, 1])[-1] == 1
+    without = {name: values[[0, 1, 3]] for name, values in ours.items()}
+    assert list(differences(ours, without).values()) == [3, 0, 0, 1, 0]
+    assert list(differences(without, ours).values()) == [3, 0, 0, 0, 1]
+    assert list(differences(ours, {name: values[1:] for name, values in ours.items()}).values()) == [3, 0, 0, 0, 1]
 
 
 def test_a_reversal_closes_and_opens_at_the_same_open() -> None:
