@@ -6,11 +6,13 @@ import re
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -216,6 +218,7 @@ def make(fold: Fold, train: Callable[..., object], folder: Path | None = None) -
 def _made(folds: list[Fold], train: Callable[..., object], work: Path, jobs: int) -> Iterator[tuple[int, Columns, float]]:
     """Every fold as it is finished, by ``jobs`` processes of this machine."""
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
@@ -224,6 +227,10 @@ def _made(folds: list[Fold], train: Callable[..., object], work: Path, jobs: int
         with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, max_nbytes=None):
             parallel = Parallel(batch_size=1, return_as="generator_unordered")
             with ExitStack() as ending:
+                ending.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", "[0-9]+ tasks which")  # were stopped: that is what Ctrl-C is for
+                for tracker in (loky_tracker, resource_tracker):
+                    tracker.ensure_running()  # begun later it would end the deafness at once
                 with _deaf():
                     finished = ending.enter_context(closing(parallel(delayed(make)(fold, train, work) for fold in folds)))
                 yield from finished
@@ -235,12 +242,12 @@ def _made(folds: list[Fold], train: Callable[..., object], work: Path, jobs: int
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that begin here never hear Ctrl-C. This one hears it afterwards again, and ends them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Processes that begin here never hear Ctrl-C. This one hears it a moment later, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: str) -> Iterator[tuple[int, Columns, float]]:
