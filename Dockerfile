@@ -7,6 +7,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && 
     && pip install --no-cache-dir -r requirements.txt
 COPY run_pipeline.py config.toml ./
 COPY modules modules
+COPY docs/tries.csv docs/
 USER trader
 VOLUME /workspace
 ENTRYPOINT ["python", "run_pipeline.py", "--workspace", "/workspace"]

@@ -479,6 +479,19 @@ _TABLES = (
         stamped=False,
     ),
     Table(
+        "file_read",
+        "data/news/file_read.csv",
+        (
+            Column("offset", INTEGER, "bytes of the file of posts that need not be read again", low=0),
+            Column("left_out", INTEGER, "rows among them without a stamp or a text", low=0),
+            Column("before", TEXT, "SHA-256 of the last of these bytes: the file may have been replaced"),
+            Column("read_to", INTEGER, "Unix ms UTC: all of these rows are older", low=0),
+        ),
+        M4B,
+        (M4B,),
+        stamped=False,
+    ),
+    Table(
         "post_scores",
         "processed/live/post_scores.csv",
         (
@@ -598,6 +611,23 @@ _TABLES = (
         Table(f"{mode}_{what}", f"performance/{mode}_{what}.csv", columns, "evaluation", ("evaluation", "people"), stamped=False)
         for mode in MODES
         for what, columns in (("stats", FIGURES), ("curves", CURVE), ("groups", GROUP))
+    ),
+    Table(
+        "tries",
+        "performance/tries.csv",
+        (
+            Column("timestamp", INTEGER, "Unix ms UTC, when it was first evaluated", low=0),
+            Column("what", CHOICE, choices=MODES),
+            Column("strategy", TEXT),
+            Column("key", TEXT, "SHA-256 of all that it depends on; no two rows have the same"),
+            Column("sharpe", unit="of daily net returns, not annualised; empty: they never differ", empty=True),
+            Column("days", INTEGER, low=0),
+            Column("trades", INTEGER, low=0),
+        ),
+        "evaluation",
+        ("evaluation", "people"),
+        stamped=False,
+        ist=True,
     ),
     Table(
         "walk_forward_fold",

@@ -53,7 +53,7 @@ def by_day(parts: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
 
 def returns_by_day(equity: np.ndarray, timestamps: np.ndarray, capital: float) -> np.ndarray:
     """(D,) returns of an account over UTC days, from its equity at each day's last candle; the first over the capital. The
-    first and the last day may be parts of a day.
+    first and the last day may be parts of a day. An account that is empty, or owes, has lost all and stays as it is.
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ def returns_by_day(equity: np.ndarray, timestamps: np.ndarray, capital: float) -
     day = np.asarray(timestamps) // DAY_MS
     ends = np.append(np.flatnonzero(np.diff(day)), len(day) - 1)
     levels = np.concatenate([[capital], np.asarray(equity, float)[ends]])
-    return levels[1:] / levels[:-1] - 1
+    alive = np.logical_and.accumulate(levels > 0)
+    before, after = np.where(alive, levels, 1)[:-1], np.where(alive, levels, 0)[1:]
+    return np.where(alive[:-1], after / before - 1, 0.0)
 
 
 def moments(returns: np.ndarray) -> Moments:
@@ -135,7 +137,8 @@ def interval(statistic: Callable[[np.ndarray], np.ndarray], days: np.ndarray, se
     if independent < LEAST_DAYS:
         return np.nan, np.nan
     drawn = _stationary(count, block, np.random.Generator(np.random.PCG64(seed)))
-    weights = np.stack([np.bincount(row, minlength=count) for row in drawn])
+    cell = drawn + count * np.arange(DRAWS)[:, None]
+    weights = np.bincount(cell.ravel(), minlength=DRAWS * count).reshape(DRAWS, count)
     return widened(statistic(weights @ days), independent)
 
 

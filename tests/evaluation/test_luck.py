@@ -40,6 +40,10 @@ def test_a_days_return_is_from_its_last_candle_to_the_days_before() -> None:
     assert luck.returns_by_day(np.array([90, 110, 120, 99, 198]), stamps, 100.0) == pytest.approx([0.1, -0.1, 1.0])
 
 
+def test_an_account_that_is_gone_does_not_come_back() -> None:
+    assert luck.returns_by_day(np.array([50, -10, 20, 30]), np.arange(4) * DAY_MS, 100.0).tolist() == [-0.5, -1, 0, 0]
+
+
 def test_days_without_a_row_count_as_nothing() -> None:
     stamps = np.array([7 * DAY_MS, 7 * DAY_MS + 5, 9 * DAY_MS])
     days = luck.by_day(np.array([[1, 1], [2, 1], [5, 1]]), stamps)
