@@ -31,9 +31,10 @@ class Finding:
 
 
 def table(findings: Sequence[Finding]) -> Columns:
-    """The columns of the table ``analysis_stats``."""
+    """The columns of the table ``analysis_stats``; a value that is not finite is an empty cell."""
     kinds = {"value": float, "n": np.int64}
-    return {
+    columns = {
         field.name: np.array([getattr(finding, field.name) for finding in findings], kinds.get(field.name, object))
         for field in fields(Finding)
     }
+    return columns | {"value": np.where(np.isfinite(columns["value"]), columns["value"], np.nan)}

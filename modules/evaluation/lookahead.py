@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns
 from modules.core.telemetry import Progress
@@ -235,23 +236,27 @@ def _told(column: str, found: list[Ahead], compared: int) -> Finding:
 def check_warm_up(run: Run, market: Market, features: Sequence[Feature], progress: Progress) -> list[Finding]:
     """How far every candidate and context column moves with the length of its warm-up."""
     judged, rows = everything_judged(features), len(market)
-    by_warmup: dict[int, list[Feature]] = defaultdict(list)
-    for feature in judged:
-        by_warmup[feature.warmup].append(feature)
+    groups: dict[tuple[int, str], list[Feature]] = defaultdict(list)
+    for feature in judged:  # the user's own one by one, for any of them may fail on so few rows
+        groups[feature.warmup, feature.name if feature.family == registry.OWN else ""].append(feature)
     length = min(rows, max(TIMES) * registry.LONGEST_WARMUP + DAY + 1)
     starts = np.unique(np.linspace(0, rows - length, 2).astype(int))
-    progress.step(f"{WARM_UP}: {len(judged)} columns", len(starts) * len(by_warmup))
+    progress.step(f"{WARM_UP}: {len(judged)} columns", len(starts) * len(groups))
     gaps: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     ends = np.linspace(min(length, max(length - DAY, registry.LONGEST_WARMUP + 1)), length, 3).astype(int)
     for start in starts:
         part = rows_of(flat(market), start, start + length)
         whole = unflat(part)
-        for warmup, group in by_warmup.items():
+        for (warmup, _), group in groups.items():
             full = {feature.name: registry.compute(whole, [feature])[:, 0] for feature in group}
             spans = {f"{times}x": times * warmup for times in TIMES} | {"live buffer": registry.LONGEST_WARMUP}
             for what, span in spans.items():
-                if span < ends[0] and span >= warmup:
-                    for name, gap in warmup_gaps(features_of(group), part, full, span, ends.tolist()).items():
+                if span < ends[0]:
+                    try:
+                        moved = warmup_gaps(features_of(group), part, full, span, ends.tolist())
+                    except PipelineError:  # it cannot be computed from so few rows
+                        moved = {feature.name: np.inf for feature in group}
+                    for name, gap in moved.items():
                         gaps[name][what] = max(gaps[name][what], gap)
             progress.advance()
     progress.done()
