@@ -6,6 +6,7 @@ and follows the cash from trade to trade with the executor's own arithmetic, so 
 """
 
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import numpy as np
 
@@ -200,31 +201,31 @@ def _settle(candles: Columns, orders: Orders, path: _Path, costs: Costs, capital
     entry, fill = opened * (1 + side * costs.slippage), price * (1 + -side * costs.slippage)
     share = np.minimum(orders.size[path.decided], 1 / (1 + costs.fee))
     fee, leaving_fee = costs.fee, np.where(path.reason == TARGET, costs.resting_fee, costs.fee)
+    times, charged = _charges(candles, side, path, costs)
+    dues = zip(candles["open"][charged].tolist(), candles["funding"][charged].tolist() if len(charged) else [], strict=True)
     sized = bool(costs.impact or costs.volume_share)
-    volume = np.append(candles["quote_volume"] if sized else np.zeros(len(candles["open"])), np.nan)  # none behind the last
-    volumes = volume[path.entered], volume[path.exited]
-    charged, first, end = _charges(candles, side, path, costs)
-    rates, values = (candles[name][charged].tolist() if len(charged) else [] for name in ("funding", "open"))
-    columns = (side, share, entry, fill, leaving_fee, first, end, opened, price, *volumes)
+    if sized:
+        volume = np.append(candles["quote_volume"], np.nan)  # an exit behind the last candle never comes
+        traded = (opened, volume[path.entered], price, volume[path.exited])
+        opened_at, volume_in, left_at, volume_out = (each.tolist() for each in traded)
+    columns = (side, share, entry, fill, leaving_fee, times)
     cash, bought_coins, spent, funded = [capital], [], [], []
-    for at, row in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
-        sign, part, into, out, out_fee, low, high, raw, raw_out, volume_in, volume_out = row
+    for at, (sign, part, into, out, out_fee, due) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         before = cash[-1]
         if before <= 0:
             break
         notional = part * before if coins is None else coins * into
         if sized:
-            notional, into = bought(sign, raw, notional, volume_in, costs)
+            notional, into = bought(sign, opened_at[at], notional, volume_in[at], costs)
         quantity = sign * notional / into
         if sized:
-            out = sold(quantity, raw_out, volume_out, costs)
+            out = sold(quantity, left_at[at], volume_out[at], costs)
             entry[at], fill[at] = into, out
         cash.append(before - quantity * into - fee * notional)
         paid = 0.0
-        for owed in range(low, high):
-            due = quantity * values[owed] * rates[owed]
-            cash.append(cash[-1] - due)
-            paid += due
+        for value, rate in islice(dues, due):
+            paid += quantity * value * rate
+            cash.append(cash[-1] - quantity * value * rate)
         cash.append(cash[-1] + quantity * out - out_fee * abs(quantity) * out)
         bought_coins.append(quantity)
         spent.append(notional)
@@ -232,11 +233,10 @@ def _settle(candles: Columns, orders: Orders, path: _Path, costs: Costs, capital
     count = len(spent)
     quantity, notional, funding = (np.array(each, float) for each in (bought_coins, spent, funded))
     # Each trade is an entry, its fundings and an exit; the account before the first stands ahead of them all.
-    times = (end - first)[:count]
-    ends = np.cumsum(2 + times)
-    inside = np.repeat(2 * np.arange(count) + 1, times)
-    its = np.arange(times.sum()) + np.repeat(first[:count] - np.cumsum(times) + times, times)
-    rows = np.insert(np.stack([path.entered[:count], path.exited[:count]], 1).ravel(), inside, charged[its])
+    times = times[:count]
+    ends, inside = np.cumsum(2 + times), np.repeat(2 * np.arange(count) + 1, times)
+    rows = np.stack([path.entered[:count], path.exited[:count]], 1).ravel()
+    rows = np.insert(rows, inside, charged[: len(inside)])
     held = np.zeros(2 * count + 1)
     held[1::2] = quantity
     held = np.insert(held, inside + 1, np.repeat(quantity, times))
@@ -265,12 +265,11 @@ def _settle(candles: Columns, orders: Orders, path: _Path, costs: Costs, capital
     return Simulation(trades, changed, levels[: len(changed) + 1], held[: len(changed) + 1])
 
 
-def _charges(candles: Columns, side: np.ndarray, path: _Path, costs: Costs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(F,) the candles at whose open funding is due, and of T trades the first and the end of those that each one pays."""
-    none = np.zeros(len(side), int)
+def _charges(candles: Columns, side: np.ndarray, path: _Path, costs: Costs) -> tuple[np.ndarray, np.ndarray]:
+    """How often each of T trades pays funding, and (C,) the candles at whose opens they do, trade after trade."""
     if costs.funding == "off":
-        return np.zeros(0, int), none, none
+        return np.zeros(len(side), int), np.zeros(0, int)
     rows = np.flatnonzero(candles["funding"])
     first, end = (np.searchsorted(rows, each, side="right") for each in (path.entered, path.exited))
-    pays = np.where(side > 0, pays_funding(1, costs), pays_funding(-1, costs))
-    return rows, first, np.where(pays, end, first)
+    times = np.where(np.where(side > 0, pays_funding(1, costs), pays_funding(-1, costs)), end - first, 0)
+    return times, rows[np.arange(times.sum()) + np.repeat(first - np.cumsum(times) + times, times)]

@@ -232,10 +232,12 @@ def pays_funding(side: int, costs: Costs) -> bool:
 
 
 def _open(account: Account, order: Decision, candle: Candle, costs: Costs) -> Account:
+    if account.cash <= 0:  # the position that it reversed has cost everything
+        return account
     # Flat until now, so equity is cash; at full size the fee has to fit in as well.
     wanted = min(order.size, 1 / (1 + costs.fee)) * account.cash
     notional, entry = bought(order.side, candle.open, wanted, candle.quote_volume, costs)
-    if notional <= 0:  # nobody traded in this candle, or the position that it reversed has cost everything
+    if notional <= 0:  # nobody traded in this candle
         return account
     quantity = order.side * notional / entry
     fee = costs.fee * notional

@@ -257,7 +257,8 @@ def test_an_order_against_a_position_that_ends_before_it_fills_still_opens_its_o
 
 def test_a_reversal_of_a_position_that_cost_everything_opens_nothing():
     rows = [QUIET, QUIET, QUIET, (400, 400, 400, 400)]
-    steps = walk(rows, {0: decide("SELL", 1e9, 50, 1.0), 2: decide("BUY", 1, 1e9)}, reverse=True)
+    said = {0: decide("SELL", 1e9, 50, 1.0), 2: decide("BUY", 1, 1e9)}
+    steps = walk(rows, said, options(impact=0.001), reverse=True)
     assert steps[3].account.cash < 0
     assert steps[3].account == Account(steps[3].trades[0].equity)
 
