@@ -7,6 +7,7 @@ why. Text of a table is escaped where it enters the page, and the page forbids a
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from modules.core.catalog import CHOICE, FIGURES, INTEGER, TABLES, TEXT, Column
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import Costs
-from modules.core.tables import Columns, write_atomically
+from modules.core.tables import Columns, datetime_ist, write_atomically
+from modules.evaluation.findings import FAIL, NOTE, PASS
 from modules.evaluation.report_page.markup import Html, absent, folded, join, missing, script_data, small, table, tag
 from modules.evaluation.report_page.numbers import (
     Figure,
@@ -36,6 +38,7 @@ from modules.evaluation.report_page.numbers import (
 )
 from modules.evaluation.report_page.plots import Plots, curves_in
 from modules.evaluation.strategies import OURS
+from modules.evaluation.verdict import EDGE, LOSES
 
 PATH = "performance/report.html"
 PAGE = Path(__file__).parent / "report_page"
@@ -54,7 +57,9 @@ ROOMS = (
     "live_stats",
     "reports",
 )
-ANALYSIS = "analysis_stats"
+ANALYSIS, TRIES = "analysis_stats", "tries"
+LISTED = 100
+"""Failed checks and notes that are shown; the table has all."""
 FIRST = ("trades", "mean_net_bps_a_trade", "total_return", "deflated_sharpe")
 MAIN = (
     "trades",
@@ -68,7 +73,7 @@ MAIN = (
 )
 """Figures at the top, and those that the table of strategies has room for; the others stand under it."""
 VERDICT = "verdict: "
-TONES = {"has an edge after costs": "good", "loses": "bad"}
+TONES = {EDGE: "good", LOSES: "bad"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def report(run: Run, quiet: bool = False) -> int:
             f"{workspace.root}: there is nothing to report yet: run `python run_pipeline.py --backtest --candles FILE`"
             " or `--walk-forward --candles FILE` first"
         )
-    wanted = [f"{mode}_{what}" for mode in modes for what in ("stats", "curves", "groups")] + [*ROOMS, ANALYSIS]
+    wanted = [f"{mode}_{what}" for mode in modes for what in ("stats", "curves", "groups")] + [*ROOMS, ANALYSIS, TRIES]
     there = [name for name in wanted if workspace.exists(name)]
     tables = {name: workspace.read(name) for name in there}
     marks = {TABLES[name].path: hashlib.sha256(workspace.path(name).read_bytes()).hexdigest() for name in there}
@@ -166,7 +171,7 @@ def page(tables: dict[str, Columns], costs: Costs, marks: dict[str, str]) -> str
 
     Parameters
     ----------
-    tables : by catalog name: those of at least one mode, and any of ``ROOMS`` and ``ANALYSIS``
+    tables : by catalog name: those of at least one mode, and any of ``ROOMS``, ``ANALYSIS`` and ``TRIES``
     costs : as set now
     marks : path of each table -> SHA-256 of its file
     """
@@ -451,16 +456,24 @@ def _trust(tables: dict[str, Columns]) -> Html:
     if ANALYSIS not in tables:
         how = absent("run ", tag("code", "python run_pipeline.py --analyze --candles FILE"), ", then --report again.")
         return tag("section", title, how, id="trust")
-    verdicts = tables[ANALYSIS]["verdict"].tolist()
-    failed, checked = verdicts.count("fail"), verdicts.count("fail") + verdicts.count("pass")
-    told = f"{failed} of {checked} checks failed." if failed else f"All {checked} checks passed."
+    columns = tables[ANALYSIS]
+    judged = Counter(zip(columns["check"], columns["verdict"], strict=True))
+    failed, passed = (sum(n for (_, verdict), n in judged.items() if verdict == word) for word in (FAIL, PASS))
+    told = f"{failed:,} of {failed + passed:,} checks failed." if failed else f"All {passed:,} checks passed."
     says = (
         " They look for a peek into the future, for features that move with their warm-up, for leaks between training and test,"
         " and for differences between training and the live cycle."
     )
     head = tag("p", tag("strong", told, class_="bad" if failed else "good"), says)
-    order = sorted(range(len(verdicts)), key=lambda i: ("fail", "note", "pass").index(verdicts[i]))
-    return tag("section", title, head, _as_it_stands(ANALYSIS, tables[ANALYSIS], order), id="trust")
+    lines: list[list[object]] = [
+        [check, *(f"{judged[check, word]:,}" for word in (PASS, FAIL, NOTE))] for check in dict.fromkeys(columns["check"])
+    ]
+    counted = table(["Check", "Passed", "Failed", "Notes"], lines, "checks")
+    rest = [*np.flatnonzero(columns["verdict"] == FAIL), *np.flatnonzero(columns["verdict"] == NOTE)]
+    listed = _as_it_stands(ANALYSIS, columns, rest[:LISTED]) if rest else ""
+    more = f" {len(rest) - LISTED:,} more that failed or are notes are there." if len(rest) > LISTED else ""
+    path = tag("p", "Every row is in ", tag("code", TABLES[ANALYSIS].path), f".{more}", class_="note")
+    return tag("section", title, head, counted, listed, path, id="trust")
 
 
 def _made(tables: dict[str, Columns], modes: list[str], costs: Costs, marks: dict[str, str]) -> Html:
@@ -471,11 +484,14 @@ def _made(tables: dict[str, Columns], modes: list[str], costs: Costs, marks: dic
         lines.append([f"Candles, {title}", ", ".join(f"{span} IST" for span in spans) or "unknown"])
         tries = dict.fromkeys(said for row in figures for said in re.findall(r"[\d,]+ tr(?:y|ies)\b", row.baseline_is))
         lines.append([f"Strategies tried, {title}", ", ".join(tries) or "not counted in the table of this run"])
+    if TRIES in tables and len(tables[TRIES]["timestamp"]):
+        log, newest = tables[TRIES]["timestamp"], datetime_ist(int(tables[TRIES]["timestamp"].max()))
+        lines.append(["Log of tries", f"{len(log):,} strategies evaluated in this workspace, the newest on {newest} IST"])
     lines.append(["Costs, as set now", ", ".join(f"{name} {value}" for name, value in asdict(costs).items())])
     lines.append(["Intervals", "95 %, by drawing whole days again and again"])
     lines.append(["Command", tag("code", "python run_pipeline.py --report")])
     files: list[list[object]] = [[tag("code", path), tag("code", mark[:16])] for path, mark in marks.items()]
-    says = "The same tables give the same page, to the byte; so it is dated by its candles and not by the clock."
+    says = "The same tables give the same page, to the byte; so it is dated by its tables and not by the clock."
     return tag(
         "section",
         tag("h2", "How it was made"),

@@ -166,9 +166,18 @@ def analysis() -> Columns:
     return {name: np.array([row[i] for row in rows], kinds[i]) for i, name in enumerate(names)}
 
 
+def tries() -> Columns:
+    """Rows of the log of tries, an hour apart."""
+    columns = {name: np.array([name] * 3, object) for name in ("strategy", "key")}
+    stamps = START + HOUR_MS * np.arange(3)
+    what, nothing = np.array(["walk_forward"] * 3, object), np.full(3, NAN)
+    return {"timestamp": stamps, "what": what, **columns, "sharpe": nothing, "days": np.arange(3), "trades": np.arange(3)}
+
+
 def write(workspace: Workspace, mode: str = "walk_forward") -> None:
     """All of them, as the files of a workspace."""
     for what, columns in (("stats", stats()), ("curves", curves()), ("groups", groups())):
         workspace.write(f"{mode}_{what}", columns)
+    workspace.write("tries", tries())
     for name, columns in rooms().items():
         workspace.write(name, columns)

@@ -24,6 +24,7 @@ from modules.evaluation.report import page as page_from
 from modules.evaluation.report_page.markup import script_data, tag
 from modules.evaluation.report_page.numbers import Figure, figures_of, plain, shown
 from modules.evaluation.report_page.plots import IST_MS, thinned
+from modules.evaluation.verdict import EDGE, IDLE, LOSES, LUCK
 from tests.conftest import SYNCED
 from tests.evaluation import tables_for_report as tables
 
@@ -98,7 +99,7 @@ def test_the_verdict_stands_first_with_its_numbers_intervals_n_and_baseline(page
         assert said in top
 
 
-@pytest.mark.parametrize("words", ["has an edge after costs", "loses"])
+@pytest.mark.parametrize("words", [EDGE, LOSES, LUCK, IDLE])
 def test_the_verdict_is_the_tables_own(words: str) -> None:
     told = verdict(figures_of(tables.stats(words)))
     assert told.line == f"The fused rule {words}. {tables.WHY}"
@@ -159,18 +160,21 @@ def test_every_part_is_there_or_says_that_it_was_not_measured(page: str) -> None
         "A plot of tomorrow",
     ):
         assert title in text
+    assert "3 strategies evaluated in this workspace, the newest on 2024-03-01 07:30:00 IST" in text
     assert "run \npython run_pipeline.py --analyze --candles FILE" in text
     assert "performance/whale_stats.csv" in text
     assert "\n37 tries\n" in text
 
 
-def test_failed_checks_come_first(tmp_path: Path) -> None:
+def test_failed_checks_and_notes_are_listed_and_passed_ones_counted(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     tables.write(workspace)
     workspace.write("analysis_stats", tables.analysis())
     text = Reader(page_of(tmp_path)).text
     assert "1 of 2 checks failed." in text
-    assert text.index("cheating_feature") < text.index("warm-up of m1")
+    assert "\nwarm-up\n1\n0\n0\n" in text
+    assert 0 < text.index("cheating_feature") < text.index("predicts rather well")
+    assert "warm-up of m1" not in text
 
 
 @pytest.mark.parametrize(
