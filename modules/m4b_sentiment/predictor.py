@@ -20,7 +20,7 @@ from modules.core.module import Run, one_row, predictor_main
 from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS, OFF, OK
 from modules.m4b_sentiment import model, sources, text
-from modules.m4b_sentiment.sources import Asking, Mark, Post, RssSource, XSource
+from modules.m4b_sentiment.sources import Asking, Mark, Place, Post, PostFile, RssSource, XSource
 
 if TYPE_CHECKING:
     from modules.m4b_sentiment.encoder import PostEncoder
@@ -88,34 +88,50 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
 
 def _from_file(run: Run, timestamp: int) -> _Seen:
     """The file's posts since the candle before, or at the beginning those that a later one may repeat."""
-    path = Path(run.workspace.root) / run.settings.sentiment.file
-    posts, left_out, stamps = _file(run, path)
     close = timestamp + MINUTE_MS
     after = close - model.DEDUP_MS - 2 * run.settings.sentiment.window * MINUTE_MS
     if run.workspace.exists("sentiment_counts"):
         told = run.workspace.read("sentiment_counts", last=2)["timestamp"]
         after = max([after, *(told[told < timestamp] + MINUTE_MS).tolist()])
+    file, stamps = _file(run, after)
     first, end = np.searchsorted(stamps, [after, close])
     first = max(first, end - model.DEDUP_POSTS)
-    seen = _sift(run, posts[first:end], stamps[first:end].tolist(), None)
-    seen.counts["unread"] += left_out
+    seen = _sift(run, file.posts[first:end], stamps[first:end].tolist(), None)
+    seen.counts["unread"] += file.left_out
     return seen
 
 
-def _file(run: Run, path: Path) -> tuple[list[Post], int, np.ndarray]:
-    """Its posts, the number of rows left out, and the posts' stamps; read again only when the file has changed."""
+def _file(run: Run, after: int) -> tuple[PostFile, np.ndarray]:
+    """The file's posts from ``after`` on, and perhaps some before, with their stamps; read again only when it has changed,
+    and then only what lies behind the place that the minute before has left."""
+    path = Path(run.workspace.root) / run.settings.sentiment.file
     try:
         stat = path.stat()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
     signature = (stat.st_mtime_ns, stat.st_size)
-    kept = run.state.get("m4b_file")
-    if kept is None or kept[0] != signature:
-        posts, left_out = sources.read_file(path)
-        stamps = np.array(model.strictly_later([post.published_ms or 0 for post in posts]), np.int64)
-        kept = (signature, posts, left_out, stamps)
-        run.state["m4b_file"] = kept
-    return kept[1:]
+    kept: tuple[tuple[int, int], PostFile, np.ndarray] | None = run.state.get("m4b_file")
+    place = _place(run)
+    if kept is None or kept[0] != signature or kept[1].start.read_to > after:
+        file = sources.read_file(path, place if place is not None and place.read_to <= after else None)
+        stamps = np.array(model.strictly_later([post.published_ms or 0 for post in file.posts]), np.int64)
+        kept = run.state["m4b_file"] = (signature, file, stamps)
+    _, file, stamps = kept
+    first = int(np.searchsorted(stamps, after))
+    while first < len(stamps) and stamps[first] != file.posts[first].published_ms:
+        first -= 1  # its stamp depends on the posts before it, which must be read again with it
+    behind = file.older_than(min(after, int(stamps[first])) if first < len(stamps) else after)
+    if behind.before and (place is None or place.offset != behind.offset):
+        run.workspace.write("file_read", {name: np.array([value]) for name, value in vars(behind).items()})
+    return file, stamps
+
+
+def _place(run: Run) -> Place | None:
+    """How far the file was read."""
+    if not run.workspace.exists("file_read"):
+        return None
+    rows = run.workspace.read("file_read")
+    return Place(*(rows[name][-1] for name in ("offset", "left_out", "before", "read_to")))
 
 
 def _from_feeds(run: Run, close: int) -> tuple[_Seen, dict[str, Mark]]:

@@ -9,10 +9,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from modules.core import clock, http
 from modules.core.errors import SourceError
@@ -20,6 +22,8 @@ from modules.core.retry import TryAgain, retried
 
 MAX_ANSWER_BYTES = 1 << 20
 MAX_FILE_BYTES = 200 << 20
+GUARD_BYTES = 256
+NO_STAMP = -1
 MAX_POSTS = 200
 """Of one answer, the first that it lists; feeds list the newest first."""
 MAX_DEPTH = 100
@@ -54,6 +58,42 @@ class Mark:
     etag: str = ""
     modified: str = ""
     newest: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file of posts before which all is older than ``read_to`` (Unix ms): its offset in bytes, the rows left
+    out before it, and a hash of the bytes just before it, so that a file that shrank or was replaced is known."""
+
+    offset: int
+    left_out: int = 0
+    before: str = ""
+    read_to: int = 0
+
+
+@dataclass(frozen=True)
+class PostFile:
+    """What a file of posts holds beyond a place: the posts by time, and the number of rows left out of the whole file.
+
+    stamps, ends : (R,) of each row that is whole, in the file's order: Unix ms (or ``NO_STAMP``), the byte at which it ends
+    """
+
+    path: Path
+    start: Place
+    posts: list[Post]
+    left_out: int
+    stamps: np.ndarray
+    ends: np.ndarray
+
+    def older_than(self, stamp: int) -> Place:
+        """The place before which no row is of ``stamp`` or later."""
+        later = self.stamps >= stamp
+        count = int(later.argmax()) if later.any() else len(later)
+        if not count:
+            return self.start
+        offset, left_out = int(self.ends[count - 1]), self.start.left_out + int((self.stamps[:count] == NO_STAMP).sum())
+        with self.path.open("rb") as file:
+            return Place(offset, left_out, _before(file, offset), stamp)
 
 
 @dataclass(frozen=True)
@@ -182,9 +222,13 @@ def parse_search(body: bytes, mark: Mark) -> tuple[list[Post], Mark]:
     return posts, Mark(newest=newest if newest.isdecimal() else mark.newest)
 
 
-def read_file(path: Path) -> tuple[list[Post], int]:
-    """The posts of a CSV file with the columns timestamp (Unix ms), text and perhaps source, by time; and the number of
-    rows left out because they have no such stamp or no text. The stamp is when the post was seen.
+def read_file(path: Path, place: Place | None = None) -> PostFile:
+    """The posts of a CSV file with the columns timestamp (Unix ms), text and perhaps source. The stamp is when the post
+    was seen. A row without such a stamp or without a text is left out and counted.
+
+    Parameters
+    ----------
+    place : what need not be read again; heeded where the file still has the bytes that were just before it
 
     Raises
     ------
@@ -193,14 +237,27 @@ def read_file(path: Path) -> tuple[list[Post], int]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SourceError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB; keep the newest rows only")
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\x00", "")
+        with path.open("rb") as file:
+            first = (file.readline(MAX_ANSWER_BYTES).splitlines(keepends=True) or [b""])[0]
+            if place is None or _before(file, place.offset) != place.before:
+                place = Place(len(first))
+            file.seek(place.offset)
+            lines = file.read().splitlines(keepends=True)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    end = place.offset
+
+    def told() -> Iterator[str]:
+        nonlocal end
+        for line in lines:
+            end += len(line)
+            yield line.decode("utf-8", "replace").replace("\x00", "").rstrip("\r\n") + "\n"
+
     csv.field_size_limit(MAX_ANSWER_BYTES)
-    rows = csv.reader(io.StringIO(text))
-    posts, left_out = [], 0
+    rows = csv.reader(told())
+    posts, stamps, ends = [], [], []
     try:
-        header = next(rows, [])
+        header = next(csv.reader([first.decode("utf-8", "replace").replace("\x00", "")]), [])
         missing = [name for name in ("timestamp", "text") if name not in header]
         if missing:
             raise SourceError(f"{path}: lacks the column {' and '.join(missing)}; its first line must name them")
@@ -208,13 +265,29 @@ def read_file(path: Path) -> tuple[list[Post], int]:
         who = header.index("source") if "source" in header else None
         for row in rows:
             stamp = _number_ms(row[when]) if len(row) == len(header) else None
+            ends.append(end)
             if stamp is None or not row[what]:
-                left_out += 1
+                stamps.append(NO_STAMP)
             else:
+                stamps.append(stamp)
                 posts.append(Post(row[who][:80] if who is not None else "file", row[what], stamp))
     except csv.Error as error:
         raise SourceError(f"{path}: is no CSV ({error} near row {rows.line_num})") from None
-    return sorted(posts, key=lambda post: post.published_ms or 0), left_out
+    posts.sort(key=lambda post: post.published_ms or 0)
+    # A last row without an end may be half written: what is behind a place never holds it.
+    whole = len(ends) - (bool(lines) and not lines[-1].endswith((b"\r", b"\n")))
+    told_of = (np.array(values[:whole], np.int64) for values in (stamps, ends))
+    return PostFile(path, place, posts, place.left_out + stamps.count(NO_STAMP), *told_of)
+
+
+def _before(file: BinaryIO, offset: int) -> str:
+    """A hash of the bytes just before an offset; empty where the file does not reach it."""
+    import hashlib
+
+    start = max(0, offset - GUARD_BYTES)
+    file.seek(start)
+    found = file.read(offset - start)
+    return hashlib.sha256(found).hexdigest() if len(found) == offset - start else ""
 
 
 def host_of(url: str) -> str:

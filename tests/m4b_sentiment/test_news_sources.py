@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug import Request, Response
 
 from modules.core.errors import SourceError
@@ -401,16 +403,18 @@ def test_an_odd_answer_of_x(httpserver, x, body):
 def test_a_file_by_time_with_its_faults_counted(tmp_path):
     path = tmp_path / "posts.csv"
     path.write_text('timestamp,source,text\n2000,b,Later\n1000,a,"Said, first"\n,a,No stamp\n5,a\nx,a,b\n-1,a,b\n3000,c,\n')
-    posts, left_out = sources.read_file(path)
-    assert [(post.published_ms, post.source, post.text) for post in posts] == [(1_000, "a", "Said, first"), (2_000, "b", "Later")]
-    assert left_out == 5
+    file = sources.read_file(path)
+    assert [(post.published_ms, post.source, post.text) for post in file.posts] == [
+        (1_000, "a", "Said, first"),
+        (2_000, "b", "Later"),
+    ]
+    assert file.left_out == 5
 
 
 def test_a_hostile_file(tmp_path):
     path = tmp_path / "posts.csv"
     path.write_bytes(b"timestamp,text\n1000,\xff\xfe\x00=cmd\n2000," + b"a" * 1_000_000 + b"\n")
-    posts, _ = sources.read_file(path)
-    assert len(posts) == 2
+    assert len(sources.read_file(path).posts) == 2
     path.write_bytes(b'timestamp,text\n1000,"' + b"a" * 3_000_000 + b"\n")
     with pytest.raises(SourceError, match="is no CSV"):
         sources.read_file(path)
@@ -419,6 +423,38 @@ def test_a_hostile_file(tmp_path):
         sources.read_file(path)
     with pytest.raises(SourceError, match="cannot be read"):
         sources.read_file(tmp_path / "absent.csv")
+
+
+ROW = st.one_of(
+    st.integers(1, 9).map(lambda stamp: f"{stamp}000,wire,Bitcoin falls again\n"),
+    st.integers(1, 9).map(lambda stamp: f'{stamp}000,wire,"Said, on two\nlines"\r\n'),
+    st.sampled_from([",wire,No stamp\n", "\n", "5\n", "x,wire,é\n"]),
+)
+
+
+@given(rows=st.lists(ROW, max_size=12), cut=st.integers(0, 10), more=st.lists(ROW, max_size=4), half=st.booleans())
+def test_from_a_place_on_the_file_holds_what_is_not_older(tmp_path_factory, rows, cut, more, half):
+    path = tmp_path_factory.mktemp("posts") / "posts.csv"
+    path.write_text("timestamp,source,text\n" + "".join(rows) + "9500,wire,Half a ro" * half, newline="")
+    place = sources.read_file(path).older_than(cut * 1_000)
+    with path.open("a", newline="") as file:
+        file.write("w\n" * half + "".join(more))
+    whole, part = sources.read_file(path), sources.read_file(path, place)
+    recent = [post for post in whole.posts if post.published_ms >= cut * 1_000]
+    assert [post for post in part.posts if post.published_ms >= cut * 1_000] == recent
+    assert part.left_out == whole.left_out
+    assert len(part.stamps) == len(whole.stamps) - int((whole.ends <= place.offset).sum())
+
+
+def test_a_file_that_shrank_or_was_replaced_is_read_from_its_beginning(tmp_path):
+    path = tmp_path / "posts.csv"
+    rows = [f"{stamp}000,wire,Bitcoin falls for the {stamp}th time\n" for stamp in range(1, 10)]
+    path.write_text("timestamp,source,text\n" + "".join(rows))
+    place = sources.read_file(path).older_than(6_000)
+    assert len(sources.read_file(path, place).posts) == 4
+    for other in (rows[:4], [row.replace("falls", "rises") for row in rows], ["0" + row for row in rows]):
+        path.write_text("timestamp,source,text\n" + "".join(other))
+        assert len(sources.read_file(path, place).posts) == len(other)
 
 
 def test_reading_a_file_brings_no_parser_of_feeds_and_no_http(tmp_path):

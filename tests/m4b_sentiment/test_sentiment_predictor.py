@@ -1,6 +1,7 @@
 """The live minute: what is on disk is what the history says, from files and from feeds, whatever strangers write."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -95,6 +96,35 @@ def test_what_comes_later_changes_no_row(opened, stamps):
     after = everything(run.workspace.root)
     del after[path]
     assert after == before
+
+
+def test_a_file_that_grows_is_read_where_it_grew_and_says_the_same_as_read_whole(opened, stamps, tmp_path):
+    run = opened(stamps[-1] + LATER)
+    path = run.workspace.root / run.settings.sentiment.file
+    lines = path.read_text().splitlines()
+    # Many posts of one millisecond, the last of a minute: some of them are told a minute later.
+    crowd = int(stamps[9_103]) + MINUTE_MS - 3
+    lines += [f"{crowd},wire,Bitcoin rallies for the {i}th time" for i in range(9)] + ["no stamp", ",wire,None at all"]
+    at = sorted(lines[1:], key=lambda line: int(line.split(",")[0]) if line[:1].isdigit() else int(stamps[9_101]))
+    path.unlink()
+    other = Run.open(shutil.copytree(run.workspace.root, tmp_path / "whole"), run.settings)
+    for stamp in stamps[9_100:9_112].tolist():
+        close = stamp + MINUTE_MS
+        grown = [line for line in at if not line[:1].isdigit() or int(line.split(",")[0]) < close]
+        for each in (run, other):
+            (each.workspace.root / each.settings.sentiment.file).write_text("\n".join([lines[0], *grown]) + "\n")
+        other.workspace.path("file_read").unlink(missing_ok=True)
+        for each in (run, other):
+            cold = Run.open(each.workspace.root, each.settings)
+            assert run_predictor(predictor, cold, stamp).status == "ok"
+        rows = len(cold.state["m4b_file"][1].stamps)
+    for table in ("news_live", "post_scores", "sentiment_trajectories", "sentiment_counts"):
+        assert run.workspace.path(table).read_bytes() == other.workspace.path(table).read_bytes(), table
+    assert rows > 100
+    last = Run.open(run.workspace.root, run.settings)
+    assert run_predictor(predictor, last, int(stamps[9_112])).status == "ok"
+    assert len(last.state["m4b_file"][1].stamps) < 5
+    assert row(run, "sentiment_counts")["unread"] == 2
 
 
 def test_which_posts_moved_it_is_on_disk(opened, stamps):
