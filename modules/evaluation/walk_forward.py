@@ -292,8 +292,8 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
 def _finished(workspace: Workspace, recipes: dict[str, str]) -> tuple[dict[str, str], int]:
     """The folds on disk that were made by the same recipe, by number; of the others, which are deleted, how many."""
     try:
-        there = json.loads((workspace.root / RECIPE).read_bytes())
-    except (OSError, ValueError):
+        there = dict(json.loads((workspace.root / RECIPE).read_bytes()))
+    except (OSError, TypeError, ValueError):
         there = {}
     kept = {
         k: recipe for k, recipe in recipes.items() if there.get(k) == recipe and workspace.exists("walk_forward_fold", int(k))

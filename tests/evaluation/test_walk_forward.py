@@ -220,7 +220,7 @@ def cluster() -> Iterator[str]:
     paths = {"PYTHONPATH": str(REPOSITORY), **THREADS}
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": paths}),
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as running,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as running,
     ):
         yield running.scheduler_address
 
