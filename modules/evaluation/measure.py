@@ -11,9 +11,10 @@ from modules.core.settings import Costs, Settings
 from modules.core.statistics import LEAST_DAYS, Figures, mean, regime_figures, share, warning_figures
 from modules.core.tables import Columns, datetime_ist
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
-from modules.evaluation import luck
+from modules.evaluation import luck, tries
 from modules.evaluation.engine import Simulation, simulate
-from modules.evaluation.strategies import OURS, STRICT, strategies
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, strategies
+from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
 
@@ -52,44 +53,70 @@ class Traded:
 
 
 def conclude(run: Run, said: Columns, mode: str) -> list[str]:
-    """Measure what was said, write the mode's tables, and tell the figures that matter, in lines."""
+    """Measure what was said, log the tries, write the mode's tables, and tell the figures that matter, in lines."""
     table = run.workspace.read("funding_history") if run.workspace.exists("funding_history") else None
-    found = evaluate(said, run.settings, table)
+    traded = trade(said, run.settings, table)
+    span = said["timestamp"][[0, -1]].tolist()
+    tries.record(
+        run.workspace,
+        [
+            tries.Try(
+                mode,
+                name,
+                # What did the same on the same candles is the same try, whatever it was called or made from.
+                tries.key(name, span, its.returns.tolist()),
+                luck.moments(its.returns).sharpe,
+                len(its.returns),
+                len(its.side),
+            )
+            for name, its in traded.items()
+            if name not in (HELD, NOTHING, RANDOM, SELDOM)
+        ],
+    )
+    found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
     for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
         run.workspace.write(f"{mode}_{what}", columns)
     return [*_lines(found.stats), f"see {run.workspace.path(f'{mode}_stats')}; --report makes a page of it"]
 
 
-def evaluate(said: Columns, settings: Settings, funding: Columns | None = None) -> Evaluation:
-    """Everything that can be measured on N candles in a row.
+def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> dict[str, Traded]:
+    """Every strategy on N candles in a row, by its name.
 
     Parameters
     ----------
     said : (N,) columns of ``catalog.SAID`` and ``timestamp``
     funding : a table of funding rates; None takes the constant of the settings
     """
-    stamps, costs, capital = said["timestamp"], settings.costs, settings.executor.capital
-    candles = said | {"funding": funding_due(stamps, None, costs, funding)}
-    span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
+    costs, capital = settings.costs, settings.executor.capital
+    candles = said | {"funding": funding_due(said["timestamp"], None, costs, funding)}
     runs = {
         name: simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
         for name, orders in strategies(said, settings).items()
     }
     runs[HELD] = hold(said["close"], costs, capital)
-    traded = {name: _traded(said, run, costs, capital) for name, run in runs.items()}
-    stats, curves = [], _Curves()
+    return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
+
+
+def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried: int = 1) -> Evaluation:
+    """Everything that can be measured on N candles in a row.
+
+    Parameters
+    ----------
+    said : (N,) columns of ``catalog.SAID`` and ``timestamp``
+    traded : what ``trade`` made of them
+    tried : strategies tried so far, these among them
+    """
+    stamps = said["timestamp"]
+    span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
+    stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     for name, its in traded.items():
-        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings))
-    figures = Figures()
-    _overfitting(figures, f"all strategies, {span}, after costs", traded)
-    ahead = _Ahead.of(said, settings)
+        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried))
+    _overfitting(figures, f"all strategies, {span}, after costs", traded, tried)
     _models(figures, curves, span, said, ahead, settings)
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)
-    stats.append(figures.columns())
-    joined = {name: np.concatenate([part[name] for part in stats]) for name in stats[0]}
-    wanted = _hoped_for(joined, f"hoped for, {span}, after costs")
-    joined = {name: np.concatenate([joined[name], wanted[name]]) for name in joined}
+    joined = _together(*stats, figures.columns())
+    joined = _together(joined, _hoped_for(joined, f"hoped for, {span}, after costs"))
     return Evaluation(joined, curves.columns(), _groups(said, traded, settings))
 
 
@@ -156,8 +183,8 @@ def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Tra
     return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), side, moved, size)
 
 
-def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings) -> Columns:
-    """The executor's report, and what tells skill from luck."""
+def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: int) -> Columns:
+    """The verdict, the executor's report, and what tells skill from luck."""
     costs, capital, seed = settings.costs, settings.executor.capital, settings.learning.seed
     trades = its.simulation.trades
     columns = report(*accounts(its.simulation, said, costs, capital), capital, costs, seed)
@@ -166,9 +193,11 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         itself = columns["baseline_is"] == HOLD
         columns["baseline"][itself], columns["baseline_is"][itself] = np.nan, ""
     figures, count = Figures(), len(trades["pnl"])
+    told, found = verdict(its.returns, trades["pnl"], tried, seed), luck.moments(its.returns)
+    figures.add(scope, f"verdict: {told.words}", 1, count, baseline_is=told.why)
     if not count:
-        return columns
-    found = luck.moments(its.returns)
+        return _together(figures.columns(), columns)
+    figures.add(scope, "mean_net_bps_of_equity_a_day", told.mean, found.days, told.low, told.high, 0.0, "no trade")
     for figure, statistic, sums in (
         ("sharpe_of_daily_returns_annualised", luck.sharpe, luck.sharpe_sums(its.returns)),
         ("sortino_of_daily_returns_annualised", luck.sortino, luck.sortino_sums(its.returns)),
@@ -177,20 +206,26 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         low, high = luck.interval(statistic, sums, seed) if np.isfinite(value) else (np.nan, np.nan)
         value = value if np.isfinite(value) else np.nan  # no day lost, or all days alike
         figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
-    figures.add(
-        scope, "probabilistic_sharpe", luck.probabilistic_sharpe(found), found.days, baseline=0.95, baseline_is="asked for"
-    )
+    for figure, value, words in (
+        ("probabilistic_sharpe", luck.probabilistic_sharpe(found), "asked for"),
+        ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries"),
+    ):
+        figures.add(scope, figure, value, found.days, baseline=SURE, baseline_is=words)
     notional = trades["quantity"] * (trades["entry"] + trades["exit"])
     days = len(its.equity) / DAY_MINUTES
     figures.add(scope, "turnover_a_day", luck.turnover(notional, its.equity, days), count)
     fee = luck.break_even_fee(its.side, its.moved, costs.slippage)
     figures.add(scope, "break_even_fee", fee, count, baseline=costs.fee, baseline_is="the fee a side that is set")
-    more = figures.columns()
-    return {key: np.concatenate([columns[key], more[key]]) for key in columns}
+    return _together(figures.columns(), columns)
 
 
-def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded]) -> None:
+def _together(*parts: Columns) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried: int) -> None:
     """The chance that the strategy that looks best here is not even average elsewhere."""
+    figures.add(scope, "strategies tried so far", tried, tried)
     returns = [its.returns for name, its in traded.items() if len(its.side) and name != HELD]
     if len(returns) < 2 or len(returns[0]) < 2 * PARTS:
         return
@@ -371,7 +406,8 @@ def _lines(stats: Columns) -> list[str]:
         rows = {stats["figure"][at]: at for at in np.flatnonzero(stats["scope"] == scope)}
         if "trades" not in rows:
             continue
-        lines.append(f"{scope}: trades {stats['n'][rows['trades']]}")
+        judged = next(at for figure, at in rows.items() if figure.startswith("verdict: "))
+        lines.append(f"{scope}: {stats['figure'][judged].removeprefix('verdict: ')}. {stats['baseline_is'][judged]}")
         for name in TOLD:
             value, low, high, base = (stats[column][rows[name]] for column in ("value", "low", "high", "baseline"))
             sure = f"   95 % {low:.4f} to {high:.4f}" if np.isfinite(low) else f"   no interval: on fewer than {LEAST_DAYS} days"

@@ -9,7 +9,7 @@ from modules.evaluation import backtest as tested
 from modules.evaluation import testimony
 from modules.evaluation.batch import with_history
 from modules.evaluation.engine import PRICES, Orders, simulate
-from modules.evaluation.measure import accounts, evaluate, hold
+from modules.evaluation.measure import accounts, evaluate, hold, trade
 from modules.evaluation.strategies import OURS, strategies
 from modules.m1_data_engine.candle_files import read_candles
 from modules.m6_executor.model import Account, Candle, Decision, step
@@ -58,7 +58,7 @@ def test_the_executor_makes_the_same_trades_and_the_same_report(trained: Desk) -
     assert list(zip(*(values.tolist() for values in found_hours.values()), strict=True)) == list(hours.values())
     assert found_course == course
     stepped = report(found, found_hours, course, capital, costs, run.settings.learning.seed)
-    measured = evaluate(candles, run.settings).stats
+    measured = evaluate(candles, trade(candles, run.settings), run.settings).stats
     for figure, value in zip(stepped["figure"], stepped["value"], strict=True):
         np.testing.assert_equal(value_of(measured, "fused rule", figure)[0], float(value))
 
@@ -104,7 +104,8 @@ def test_the_front_door_writes_both_rules_and_what_needs_no_model(trained: Desk)
     for name in ("always NEUTRAL", "strict rule"):
         own = [i for i, scope in enumerate(columns["scope"]) if scope.startswith(f"{name}, ")]
         assert len(own) >= 10
-        assert np.isnan(columns["value"][own]).all()
+        assert columns["figure"][own[0]] == "verdict: did not trade"
+        assert np.isnan(columns["value"][own[1:]]).all()
         assert not columns["n"][own].any()
 
 
@@ -115,7 +116,7 @@ def test_the_same_candles_give_the_same_bytes_and_nothing_but_the_table_changes(
         written.append(trained.files())
     assert written[0] == written[1]
     new = {f"performance/backtest_{what}.csv" for what in ("stats", "curves", "groups")}
-    assert set(written[0]) - set(before) == new
+    assert set(written[0]) - set(before) == new | {"performance/tries.csv"}
     assert {name: written[0][name] for name in before} == before
 
 

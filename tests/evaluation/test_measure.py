@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from modules.core import labels
+from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
 from modules.evaluation.engine import simulate
-from modules.evaluation.measure import HELD, Evaluation, evaluate
-from modules.evaluation.strategies import OURS, strategies
+from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, strategies
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from tests.evaluation.sayings import START, sayings
 
@@ -24,6 +25,10 @@ def figure(found: Evaluation, scope: str, name: str) -> dict[str, float]:
     return {key: stats[key][at[0]] for key in ("value", "low", "high", "n", "baseline")}
 
 
+def measured(said: Columns) -> Evaluation:
+    return evaluate(said, trade(said, SETTINGS), SETTINGS)
+
+
 def clairvoyant(said: Columns, every: int = 30) -> Columns:
     """Ours buys or sells now and then where the next quarter of an hour goes that way, by more than the costs."""
     horizon = SETTINGS.labels.horizon
@@ -35,14 +40,14 @@ def clairvoyant(said: Columns, every: int = 30) -> Columns:
 
 
 def test_the_tables_are_what_the_catalog_says(tmp_path: Path) -> None:
-    found, workspace = evaluate(clairvoyant(sayings(volatility=2e-3)), SETTINGS), Workspace(tmp_path)
+    found, workspace = measured(clairvoyant(sayings(volatility=2e-3))), Workspace(tmp_path)
     for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
         workspace.write(f"backtest_{what}", columns)
         assert len(next(iter(workspace.read(f"backtest_{what}").values()))) > 0
 
 
 def test_what_never_trades_has_no_figure_but_stays_in_the_table() -> None:
-    found = evaluate(sayings(), SETTINGS)
+    found = measured(sayings())
     assert figure(found, OURS, "trades")["n"] == 0
     assert np.isnan(figure(found, OURS, "win_rate")["value"])
     assert figure(found, "hoped for", "win_rate")["n"] == 0
@@ -50,9 +55,29 @@ def test_what_never_trades_has_no_figure_but_stays_in_the_table() -> None:
     assert figure(found, HELD, "trades")["n"] == 1
 
 
+def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(tmp_path: Path) -> None:
+    said = clairvoyant(sayings(40, volatility=2e-3))
+    traded = trade(said, SETTINGS)
+
+    def told(tried: int) -> str:
+        return next(name for name in evaluate(said, traded, SETTINGS, tried).stats["figure"] if name.startswith("verdict"))
+
+    assert told(1) == "verdict: has an edge after costs"
+    run = Run.open(tmp_path, SETTINGS)
+    for _ in range(2):
+        lines = conclude(run, said, "backtest")
+    assert lines[0].startswith("fused rule, ")
+    assert ": has an edge after costs. Mean net " in lines[0]
+    log = run.workspace.read("tries")
+    assert sorted(log["strategy"]) == sorted(name for name in traded if name not in (HELD, NOTHING, RANDOM, SELDOM))
+    random = [line for line in lines if line.startswith(RANDOM)]
+    assert len(random) == 1
+    assert ": loses. " in random[0]
+
+
 def test_groups_add_up_to_the_strategy() -> None:
     said = clairvoyant(sayings(volatility=2e-3))
-    found = evaluate(said, SETTINGS)
+    found = measured(said)
     run = simulate(said, strategies(said, SETTINGS)[OURS], SETTINGS.costs, SETTINGS.labels.horizon, SETTINGS.executor.capital)
     groups = found.groups
     for by in ("regime", "session", "month", "hour"):
@@ -74,9 +99,9 @@ def test_all_costs_that_are_set_are_charged() -> None:
     trades = simulate(said | {"funding": due}, orders, wanted.costs, horizon, capital, reverse=True).trades
     assert "reversal" in trades["exit_reason"]
     assert trades["funding"].any()
-    paid = figure(evaluate(said, wanted, table), OURS, "costs_paid_usd")
+    paid = figure(evaluate(said, trade(said, wanted, table), wanted), OURS, "costs_paid_usd")
     assert (paid["n"], paid["value"]) == (len(trades["pnl"]), pytest.approx(trades["costs"].sum()))
-    assert figure(evaluate(said, SETTINGS), OURS, "costs_paid_usd")["value"] != pytest.approx(paid["value"])
+    assert figure(measured(said), OURS, "costs_paid_usd")["value"] != pytest.approx(paid["value"])
 
 
 def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_future_is_known() -> None:
@@ -87,7 +112,7 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     said["warning"][::3] = "move"
     said["warning_probability"][:] = 0.25
     said["regime"][:] = "STABLE_LOW"
-    found = evaluate(said, SETTINGS)
+    found = measured(said)
     precision = figure(found, "early warning", "early warning precision")
     assert precision["n"] == len(row[::3])
     assert precision["value"] == pytest.approx(moved[row[::3]].mean())
@@ -102,13 +127,13 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
 
 def test_a_hole_between_candles_is_judged_by_nobody() -> None:
     said = sayings(2)
-    whole = figure(evaluate(said, SETTINGS), "early warning", "base rate of a move")["n"]
+    whole = figure(measured(said), "early warning", "base rate of a move")["n"]
     torn = {name: np.delete(values, np.arange(1_000, 1_010)) for name, values in said.items()}
-    assert figure(evaluate(torn, SETTINGS), "early warning", "base rate of a move")["n"] == whole - 10 - 16
+    assert figure(measured(torn), "early warning", "base rate of a move")["n"] == whole - 10 - 16
 
 
 def test_curves_over_time_begin_and_end_where_the_candles_do() -> None:
-    found = evaluate(sayings(20), SETTINGS).curves
+    found = measured(sayings(20)).curves
     part = (found["plot"] == "equity") & (found["curve"] == HELD)
     assert part.sum() == 20
     assert found["x"][part][[0, -1]].tolist() == [START + 60_000 * 1_439, START + 60_000 * (20 * 1_440 - 1)]

@@ -1,0 +1,88 @@
+"""Does the verdict keep its word? The whole pipeline on simulated markets without any edge, and on markets with one.
+
+usage: python -m benchmarks.null_markets [--variant null] [--seeds 100] [--jobs 2]
+
+Each market is learned from on its first minutes and judged on the later ones, at the costs that are set and at no cost at
+all, where half of everything "pays". On a null market no strategy has an edge, whatever it shows; buying and holding is
+left out, for a market may drift. Each verdict is that of one strategy tried alone: the tries of one market are not those
+of the next.
+"""
+
+import argparse
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+LEARNED, JUDGED = 12_000, 40_000
+"""Minutes."""
+FREE = {"fee": 0.0, "slippage": 0.0}
+
+
+def verdicts(variant: str, seed: int) -> dict[str, dict[str, str]]:
+    """Costs ("as set", "none") -> strategy -> verdict, on one simulated market."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from modules.conductor.demo import lay_out
+    from modules.conductor.training import train
+    from modules.core.module import Run
+    from modules.core.settings import load_settings
+    from modules.evaluation.batch import with_history
+    from modules.evaluation.measure import HELD, trade
+    from modules.evaluation.testimony import testimony
+    from modules.evaluation.verdict import verdict
+    from modules.m1_data_engine.candle_files import read_candles
+    from modules.m1_data_engine.simulated_market import simulate
+
+    overrides = {
+        "data": {"rows": LEARNED, "chunk_rows": LEARNED // 4, "out_of_sample": 0.05},
+        "labels": {"move_bps": 50.0},
+        "learning": {"folds": 4, "rounds": 60},
+    }
+    found = {}
+    with TemporaryDirectory() as folder:
+        learn, rest = Path(folder) / "learn.csv", Path(folder) / "rest.csv"
+        settings = load_settings(overrides=overrides)
+        market = simulate(LEARNED + JUDGED, seed, variant)
+        lay_out(Run.open(Path(folder), settings), market, LEARNED, learn, rest)
+        train(Run.open(Path(folder), settings, candles=learn), quiet=True)
+        for costs, changed in (("as set", {}), ("none", {"costs": FREE})):
+            run = Run.open(Path(folder), load_settings(overrides=overrides | changed))
+            if changed:
+                train(run, ["m5_meta_fusion"], quiet=True)
+            candles = with_history(run, read_candles(rest)[0])
+            said = testimony(run, candles)
+            new = np.isin(said["timestamp"], candles["timestamp"][-JUDGED:])
+            traded = trade({name: values[new] for name, values in said.items()}, run.settings)
+            found[costs] = {
+                name: verdict(its.returns, its.simulation.trades["pnl"], 1, seed).words
+                for name, its in traded.items()
+                if name != HELD
+            }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variant", default="null", choices=("null", "weak", "strong"))
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=1_000)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for done, found in enumerate(pool.map(partial(verdicts, options.variant), seeds), 1):
+            counts.update((costs, name, words) for costs, told in found.items() for name, words in told.items())
+            if done % 10 == 0 or done == len(seeds):
+                print(f"{done} of {len(seeds)} markets", flush=True)
+    print(f"{options.variant} market, seeds {seeds[0]} to {seeds[-1]}, {LEARNED} minutes learned from and {JUDGED} judged on")
+    for (costs, name, words), count in sorted(counts.items()):
+        print(f"costs {costs:7s} {name:45s} {words:35s} {count:4d} of {len(seeds)}")
+
+
+if __name__ == "__main__":
+    main()
