@@ -98,7 +98,7 @@ def sortino(sums: np.ndarray) -> np.ndarray:
 
 def ratio(sums: np.ndarray) -> np.ndarray:
     """(K,) quotients of the columns of (K, 2) sums: a mean, where the second counts the rows."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return sums[:, 0] / sums[:, 1]
 
 

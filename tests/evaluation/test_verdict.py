@@ -123,6 +123,7 @@ def test_what_cannot_be_judged_is_luck(returns: list[float]) -> None:
     found = verdict(np.array(returns), np.array([1.0, -0.5]), 3, 1)
     assert found.words == LUCK
     assert "deflated Sharpe ratio unknown after 3 tries" in found.why
+    assert found.why.endswith("the deflated Sharpe ratio is not above 0.95.")
 
 
 @given(
