@@ -54,7 +54,7 @@ CHECKS: dict[str, Check] = {
     lookahead.LOOK_AHEAD: lambda it, progress: lookahead.check_look_ahead(it.run, it.market, it.features, progress),
     lookahead.WARM_UP: lambda it, progress: lookahead.check_warm_up(it.run, it.market, it.features, progress),
     parity.PARITY: lambda it, progress: parity.check_parity(it.run, it.candles, progress),
-    leakage.LEAKAGE: lambda it, progress: leakage.check_leakage(it.run, it.history, it.features, progress),
+    leakage.LEAKAGE: lambda it, progress: leakage.check_leakage(it.run.settings.labels, it.history, it.features, progress),
     refit.SCALERS: lambda it, progress: refit.check_scalers(it.run, progress),
     refit.FITTED: lambda it, progress: refit.check_fitted(it.run, progress),
     refit.SERVED: lambda it, progress: refit.check_served(it.run, progress),

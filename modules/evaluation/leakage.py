@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modules.core import labels
-from modules.core.module import Run
+from modules.core.settings import Labels
 from modules.core.telemetry import Progress
 from modules.evaluation.findings import FAIL, NOTE, PASS, Finding
 from modules.m1_data_engine.features import registry
@@ -31,14 +31,14 @@ LEAST = 20
 """Separate stretches of one horizon with, and without, what is asked, below which an area tells nothing."""
 
 
-def check_leakage(run: Run, market: Market, features: Sequence[Feature], progress: Progress) -> list[Finding]:
+def check_leakage(wanted: Labels, market: Market, features: Sequence[Feature], progress: Progress) -> list[Finding]:
     """Each candidate alone against what comes: areas under the ROC curve on the newer half of the rows, which way is up
     having been chosen on the older half; rank correlations with the return of the next minutes."""
     market = Market(
         {name: values[-ROWS:] for name, values in market.candles.items()},
         {table: {name: values[-ROWS:] for name, values in columns.items()} for table, columns in market.extras.items()},
     )
-    rows, close, wanted = len(market), market["close"], run.settings.labels
+    rows, close = len(market), market["close"]
     distance = labels.move_points(close, wanted.move_points, wanted.move_bps)
     side, moved = labels.first_side(market["high"], market["low"], close, distance, wanted.horizon)
     ahead = {lead: np.append(np.log(close[lead:] / close[:-lead]), np.full(lead, np.nan)) for lead in (*LEADS, wanted.horizon)}
@@ -106,6 +106,5 @@ def _shift(name: str, values: np.ndarray, ahead: dict[int, np.ndarray]) -> Findi
     ranks = rankdata(values)
     found = {lead: abs(float(np.corrcoef(ranks, rankdata(returns))[0, 1])) for lead, returns in ahead.items()}
     beyond = {lead: value - CEILING - ERRORS * np.sqrt(lead / count) for lead, value in found.items()}
-    worst = max(beyond, key=lambda lead: beyond[lead])
     told = ", ".join(f"{value:.3f} with the next {lead}" for lead, value in found.items())
-    return Finding(SHIFT, name, FAIL if beyond[worst] > 0 else PASS, found[worst], which, f"{told} minutes", count)
+    return Finding(SHIFT, name, FAIL if max(beyond.values()) > 0 else PASS, max(found.values()), which, f"{told} minutes", count)

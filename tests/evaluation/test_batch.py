@@ -1,7 +1,5 @@
 """Laws 1 and 2 over every module's table: the future never changes a row, and live rows are the rows of the batch."""
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import pytest
 
@@ -10,62 +8,38 @@ from modules.core.labels import barrier_outcome
 from modules.core.module import Run
 from modules.core.tables import Columns
 from modules.evaluation.batch import live_tables
+from modules.evaluation.lookahead import flat, looking_ahead, tables_of
 from modules.m1_data_engine import context
 from modules.m1_data_engine.features.market import Market
 from modules.m1_data_engine.simulated_market import Simulation
 from modules.m6_executor.model import Account, Candle, Decision, step
-from tests.conftest import FOLLOWING_MINUTES, TRAINING_MINUTES, Desk
+from tests.conftest import TRAINING_MINUTES, Desk
 
 CUTS = (2_300, 2_611, 2_700)
 SPAN = 2_800
 
 
-def same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Where two columns hold the same; NaN equals NaN, numbers by their bits."""
-    if one.dtype == object:
-        return one == other
-    return (one == other) | (np.isnan(one.astype(float)) & np.isnan(other.astype(float)))
-
-
-def with_trades(run: Run, candles: Columns, extras: dict[str, Columns]) -> dict[str, Columns]:
+def with_trades(run: Run, inputs: Columns) -> Columns:
     """Every live table, and the account that follows from the decisions."""
-    tables = live_tables(run, candles, extras)
-    final, regime = tables["final_signals"], tables["current_regime"]["regime"]
+    tables = tables_of(run)(inputs)
+    final = {name: tables[f"final_signals.{name}"] for name in ("signal", "SL", "TP", "size", "confidence", "reason")}
     account, rows = Account(run.settings.executor.capital), []
-    first = len(candles["timestamp"]) - len(final["timestamp"])
-    for i in range(len(final["timestamp"])):
-        prices = (float(candles[name][first + i]) for name in ("open", "high", "low", "close"))
+    first = len(inputs["timestamp"]) - len(final["signal"])
+    for i in range(len(final["signal"])):
+        prices = (float(inputs[name][first + i]) for name in ("open", "high", "low", "close"))
         said = (float(final[name][i]) for name in ("SL", "TP", "size", "confidence"))
-        stamp = int(final["timestamp"][i])
-        decision = Decision(stamp, str(final["signal"][i]), *said, str(final["reason"][i]), str(regime[i]))
+        stamp, regime = int(inputs["timestamp"][first + i]), str(tables["current_regime.regime"][i])
+        decision = Decision(stamp, str(final["signal"][i]), *said, str(final["reason"][i]), regime)
         account = step(account, Candle(stamp, *prices), decision, run.settings.costs, run.settings.labels.horizon).account
-        rows.append(account.equity(float(candles["close"][first + i])))
-    return tables | {"equity": {"timestamp": final["timestamp"], "equity": np.array(rows)}}
+        rows.append(account.equity(float(inputs["close"][first + i])))
+    return tables | {"equity": np.array(rows)}
 
 
-def faults(compute: Callable[[Columns, dict[str, Columns]], dict[str, Columns]], market: Simulation) -> Iterator[str]:
+def faults(run: Run, market: Simulation) -> list[str]:
     """Columns of which a row before a cut changes when the candles and depth from the cut on are cut off or replaced."""
-
-    def part(rows: Columns, start: int, stop: int) -> Columns:
-        return {name: values[start:stop].copy() for name, values in rows.items()}
-
-    start = TRAINING_MINUTES + FOLLOWING_MINUTES - SPAN
-    candles, depth = (part(rows, start, start + SPAN) for rows in (market.candles, market.depth))
-    full = compute(candles, {"depth": depth})
-    for cut in CUTS:
-        stamp = candles["timestamp"][cut]
-        past = part(candles, 0, cut), {"depth": part(depth, 0, cut)}
-        changed = {name: values.copy() for name, values in candles.items()}
-        for name in ("open", "high", "low", "close"):
-            changed[name][cut:] *= 1.5
-        changed["volume"][cut:] *= 3.0
-        for what, rows in (("cut off", past), ("changed", (changed, {"depth": depth}))):
-            for table, columns in compute(*rows).items():
-                for name, values in columns.items():
-                    before = columns["timestamp"] < stamp
-                    equal = same(values[before], full[table][name][: before.sum()])
-                    if not equal.all():
-                        yield f"{table}.{name}: row {int(np.argmin(equal))} changes when the future from {cut} is {what}"
+    depth = {name: values for name, values in market.depth.items() if name != "timestamp"}
+    inputs = {name: values[-SPAN:] for name, values in flat(Market(market.candles, {"depth": depth})).items()}
+    return list(map(str, looking_ahead(lambda columns: with_trades(run, columns), inputs, CUTS)))
 
 
 @pytest.fixture
@@ -74,7 +48,7 @@ def run(trained_once: Desk) -> Run:
 
 
 def test_no_table_of_any_module_knows_the_future(run: Run, market: Simulation) -> None:
-    assert list(faults(lambda candles, extras: with_trades(run, candles, extras), market)) == []
+    assert faults(run, market) == []
 
 
 def test_the_same_check_finds_a_feature_that_cheats(run: Run, market: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +60,7 @@ def test_the_same_check_finds_a_feature_that_cheats(run: Run, market: Simulation
         return columns | {"trend": columns["trend"] + np.sign(ahead - candles["close"])}
 
     monkeypatch.setattr(context, "context", centred)
-    found = list(faults(lambda candles, extras: with_trades(run, candles, extras), market))
+    found = faults(run, market)
     assert any(fault.startswith("live_features.trend") for fault in found)
     assert any(fault.startswith("final_signals") for fault in found)
 

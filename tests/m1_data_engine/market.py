@@ -88,21 +88,6 @@ def random_market(rows: int, seed: int = 0) -> Market:
     return Market(candles, random_extras(candles, seed))
 
 
-def flat(market: Market) -> Columns:
-    """All columns in one dict, those of the optional tables as "table.column": what ``lookahead`` works on."""
-    extras = {f"{table}.{name}": values for table, columns in market.extras.items() for name, values in columns.items()}
-    return market.candles | extras
-
-
-def unflat(columns: Columns) -> Market:
-    """The market of which these are the flat columns."""
-    market = Market({})
-    for key, values in columns.items():
-        table, _, name = key.rpartition(".")
-        (market.extras.setdefault(table, {}) if table else market.candles)[name] = values
-    return market
-
-
 def real_candles(rows: int, skip: int = 0, name: str = "BTCUSDT_1m_history.csv.gz") -> Columns:
     """Real candles from row ``skip`` of a file on; skips the test, with a message, where the file is absent."""
     path = REAL_MARKET / name
