@@ -193,15 +193,15 @@ def interrupted(desk, flags, wait_for: str, seconds: float) -> None:
         """A shell starts what it puts into the background deaf to Ctrl-C, and so would these tests be there."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    pipe = subprocess.PIPE
-    with subprocess.Popen(desk.door(*flags), stderr=pipe, stdout=pipe, env=SYNCED, preexec_fn=as_from_a_terminal) as process:
+    wires = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(desk.door(*flags), env=SYNCED, preexec_fn=as_from_a_terminal, **wires) as process:
         said = b""
         while wait_for.encode() not in said:
             piece = os.read(process.stderr.fileno(), 4096)
             assert piece, said
             said += piece
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal tells all processes of the command
         said += process.communicate(timeout=60)[1]
     assert process.returncode == 130, said.decode()
     assert b"Traceback" not in said
