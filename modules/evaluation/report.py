@@ -60,7 +60,7 @@ ROOMS = (
 ANALYSIS, TRIES = "analysis_stats", "tries"
 LISTED = 100
 """Failed checks and notes that are shown; the table has all."""
-FIRST = ("trades", "mean_net_bps_a_trade", "total_return", "deflated_sharpe")
+FIRST = ("trades", "mean_net_bps_a_trade", "mean_net_bps_of_equity_a_day", "total_return", "deflated_sharpe")
 MAIN = (
     "trades",
     "win_rate",
@@ -99,7 +99,7 @@ CHAPTERS = {
     ),
     "luck": Chapter(
         "What might have happened",
-        ("monte carlo", "overfit", "splits in which"),
+        ("monte carlo", "overfit", "splits in which", "strategies tried"),
         "The same trades in another order or with other slippage, and how likely it is that the best row was only the luckiest.",
     ),
     "money": Chapter(
@@ -268,7 +268,7 @@ def _top(told: Verdict, mode: str, heading: str = "h1") -> Html:
     for name in FIRST:
         row = told.of.rows.get(name)
         if row is None:
-            tiles.append(tag("div", tag("h3", named(name)), missing("no trade, or no such row")))
+            tiles.append(tag("div", tag("h3", named(name)), missing(_unrowed(told.of))))
             continue
         beat = f"to beat: {shown(name, row.baseline)}, {row.baseline_is}" if np.isfinite(row.baseline) else row.baseline_is
         tiles.append(tag("div", tag("h3", named(name)), found(row), small(f"n {row.n:,}"), small(beat)))
@@ -403,10 +403,16 @@ def _strategy_cell(strategy: Strategy, figure: str) -> Html:
     if figure == "trades":
         return found(row or trades) if not trades.n else tag("span", shown(figure, trades.value))
     if row is None or not np.isfinite(row.value):
-        return missing("no trade" if not trades.n else why_missing(row) if row else "no such row")
+        return missing(why_missing(row) if row else _unrowed(strategy))
     lines = [interval(row)] if np.isfinite(row.low) else []
     lines += [f"to beat {shown(figure, row.baseline)}"] if np.isfinite(row.baseline) else []
     return join(signed(figure, row.value), *map(small, [*lines, f"n {row.n:,}"]))
+
+
+def _unrowed(strategy: Strategy) -> str:
+    """Why a strategy has no row of a figure."""
+    trades = strategy.rows.get("trades")
+    return "no trade" if trades and not trades.n else "the table has no such row"
 
 
 def _groups(mode: str, columns: Columns, strategies: dict[str, Strategy], plots: Plots) -> Html:

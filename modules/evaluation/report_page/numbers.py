@@ -71,7 +71,7 @@ def shown(figure: str, value: float) -> str:
 
 def plain(value: float, digits: int = 4) -> str:
     """A number without a unit, without an exponent where people can do without it."""
-    if value and not 1e-4 <= abs(value) < 1e15:
+    if value and not 1e-6 <= abs(value) < 1e15:
         return f"{value:.{digits}g}"
     decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value))))) if value else 0
     text = f"{value:,.{decimals}f}"
