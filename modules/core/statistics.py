@@ -1,42 +1,117 @@
 """How sure a figure is: intervals that respect that minutes of one day belong together."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 
+Statistic = Callable[[np.ndarray], np.ndarray]
 DRAWS = 1_000
 LEAST_DAYS = 3
 AUC_BINS = 400
+QUIET_LAGS = 5
+DEGENERATE = 1e-12
 DAY_MS = DAY_MINUTES * MINUTE_MS
 NORMAL = 1.959964
 """The 97.5 % quantile of the normal distribution."""
 
 
-def day_bootstrap(
-    statistic: Callable[[np.ndarray], np.ndarray], parts: np.ndarray, timestamps: np.ndarray, seed: int
-) -> tuple[float, float]:
-    """The 95 % interval of a statistic of sums, by bootstrap over whole UTC days.
+def day_bootstrap(statistic: Statistic, parts: np.ndarray, timestamps: np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % interval of a statistic of sums over rows, by ``interval`` over their UTC days: neighbouring minutes share
+    their future, so rows are drawn by the day at least.
 
-    Neighbouring minutes share their future, so rows are drawn by the day (Politis & Romano 1994 on block resampling).
-    A bootstrap over few days is too narrow: it is widened about its median by Student's quantile over the normal one
-    and by sqrt(D / (D - 1)), which a mean over D days would need.
+    Parameters
+    ----------
+    parts : (N, P) what is summed over the rows
+    timestamps : (N,) Unix ms
+    """
+    return interval(statistic, by_day(parts, timestamps), seed)
+
+
+def by_day(parts: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
+    """(D, P) sums of (N, P) ``parts`` over each UTC day from the first to the last, zeros on days without a row.
+
+    Parameters
+    ----------
+    timestamps : (N,) Unix ms
+    """
+    parts, day = np.asarray(parts, float), np.asarray(timestamps) // DAY_MS
+    if not len(day):
+        return np.zeros((0, parts.shape[1]))
+    return np.stack([np.bincount(day - day.min(), weights=column) for column in parts.T], 1)
+
+
+def interval(statistic: Statistic, days: np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % interval of a statistic of sums by the stationary bootstrap (Politis & Romano 1994): blocks of days that
+    begin anywhere, run on into the first day after the last, and have lengths drawn about a mean of whole days.
+
+    The mean length is what ``block_days`` asks for, for the statistic's own days: what it would be without each of them. A
+    bootstrap over few days is too narrow, so it is widened (see ``widened``) as for as many independent days as there are
+    mean blocks with anything in them.
 
     Parameters
     ----------
     statistic : (draws, P) sums -> (draws,) the statistic of each draw
-    parts : (N, P) what is summed over the rows
-    timestamps : (N,) Unix ms
+    days : (D, P) sums of each day, in their order, every day of the span among them
 
     Returns
     -------
-    lower and upper bound; NaN where fewer than ``LEAST_DAYS`` days are there
+    lower and upper bound; NaN where fewer than ``LEAST_DAYS`` days have anything in them
     """
-    unique, position = np.unique(np.asarray(timestamps) // DAY_MS, return_inverse=True)
-    parts = np.asarray(parts, float)
-    sums = np.stack([np.bincount(position, weights=column, minlength=len(unique)) for column in parts.T], 1)
-    return _interval(statistic, sums, seed)
+    days = np.asarray(days, float)
+    some = (days != 0).any(1)
+    if some.sum() < LEAST_DAYS:
+        return np.nan, np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        without = statistic(days.sum(0) - days)
+    block = round(block_days(without)) if np.isfinite(without).all() else 1
+    block = min(block, int(some.sum()) // LEAST_DAYS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = statistic(_weights(len(days), block, seed) @ days)
+    return widened(values, some.sum() / block)
+
+
+def block_days(values: np.ndarray) -> float:
+    """The mean block length for the mean of (D,) daily values that estimates its variance best, in days and at least one:
+    the rule of Politis & White (2004) as corrected by Patton, Politis & White (2009)."""
+    count = len(values)
+    centred = values - values.mean() if count else values
+    longest = int(np.ceil(np.sqrt(count))) + QUIET_LAGS
+    if count <= longest or np.ptp(values) <= DEGENERATE * np.abs(values).max():
+        return 1.0
+    covariance = np.array([centred[lag:] @ centred[: count - lag] for lag in range(longest + 1)]) / count
+    loud = np.abs(covariance[1:] / covariance[0]) >= 2 * np.sqrt(np.log10(count) / count)
+    # The first lag behind which the next ones are all within noise; where there is none, the last loud one.
+    behind = [lag for lag in range(longest - QUIET_LAGS + 1) if not loud[lag : lag + QUIET_LAGS].any()]
+    last = behind[0] if behind else int(np.flatnonzero(loud)[-1]) + 1
+    width = min(2 * max(last, 1), longest)
+    lags = np.arange(1, width + 1)
+    window = np.minimum(1, 2 * (1 - lags / width))  # a flat top, then down to zero
+    spectrum = covariance[0] + 2 * (window @ covariance[1 : width + 1])
+    bend = 2 * ((window * lags) @ covariance[1 : width + 1])
+    if abs(spectrum) <= DEGENERATE * covariance[0]:
+        return 1.0
+    longest_block = np.ceil(min(3 * np.sqrt(count), count / 3))
+    return float(np.clip(np.cbrt((bend / spectrum) ** 2 * count), 1, longest_block))
+
+
+@lru_cache(maxsize=4)
+def _weights(count: int, block: int, seed: int) -> np.ndarray:
+    """(DRAWS, count) how often each resample holds each row."""
+    drawn = stationary(count, block, np.random.Generator(np.random.PCG64(seed)))
+    return np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(float)
+
+
+def stationary(count: int, block: float, random: np.random.Generator) -> np.ndarray:
+    """(DRAWS, count) rows of each resample of ``interval``."""
+    begins = random.random((DRAWS, count)) < 1 / block
+    begins[:, 0] = True
+    start = random.integers(count, size=(DRAWS, count))
+    at = np.arange(count)
+    begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)
+    return (np.take_along_axis(start, begun, 1) + at - begun) % count
 
 
 def auc_interval(score: np.ndarray, happened: np.ndarray, timestamps: np.ndarray, seed: int) -> tuple[float, float]:
@@ -48,28 +123,17 @@ def auc_interval(score: np.ndarray, happened: np.ndarray, timestamps: np.ndarray
     """
     edges = np.unique(np.quantile(score, np.linspace(0, 1, AUC_BINS + 1)[1:-1]))
     bins = len(edges) + 1
-    unique, position = np.unique(np.asarray(timestamps) // DAY_MS, return_inverse=True)
-    cell = (position * 2 + happened) * bins + np.searchsorted(edges, score, side="right")
-    sums = np.bincount(cell, minlength=len(unique) * 2 * bins).reshape(len(unique), 2 * bins).astype(float)
+    day = np.asarray(timestamps) // DAY_MS
+    day = day - day.min()
+    cell = (day * 2 + happened) * bins + np.searchsorted(edges, score, side="right")
+    sums = np.bincount(cell, minlength=(day.max() + 1) * 2 * bins).reshape(-1, 2 * bins).astype(float)
 
     def area(counts: np.ndarray) -> np.ndarray:
         no, yes = counts[:, :bins], counts[:, bins:]
         below = np.cumsum(no, axis=1) - no / 2
         return (yes * below).sum(axis=1) / (yes.sum(axis=1) * no.sum(axis=1))
 
-    return _interval(area, sums, seed)
-
-
-def _interval(statistic: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, seed: int) -> tuple[float, float]:
-    """The interval of a statistic over (D, P) sums of D days."""
-    days = len(sums)
-    if days < LEAST_DAYS:
-        return np.nan, np.nan
-    random = np.random.Generator(np.random.PCG64(seed))
-    weights = random.multinomial(days, np.full(days, 1 / days), size=DRAWS)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = statistic(weights @ sums)
-    return widened(values, days)
+    return interval(area, sums, seed)
 
 
 def widened(values: np.ndarray, days: float) -> tuple[float, float]:

@@ -5,21 +5,19 @@ Pure functions over arrays. A day is a UTC day; a return is a share of the equit
 ``ANNUAL``.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from modules.core.statistics import DAY_MS, DRAWS, LEAST_DAYS, mean, share, widened
+from modules.core.statistics import DAY_MS, DRAWS, mean, share
 from modules.core.tables import Columns
 
 ANNUAL = float(np.sqrt(365.25))
 """A daily Sharpe or Sortino ratio times this is the annual one, were days independent: crypto trades every day."""
 COVERAGES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 BINS = 10
-QUIET_LAGS = 5
 DEGENERATE = 1e-12
 SLIPPAGE_DRAWN = (0.001, 0.005)
 
@@ -36,19 +34,6 @@ class Moments:
     days: int
     skew: float
     kurtosis: float
-
-
-def by_day(parts: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
-    """(D, P) sums of (N, P) ``parts`` over each UTC day from the first to the last, zeros on days without a row.
-
-    Parameters
-    ----------
-    timestamps : (N,) Unix ms
-    """
-    parts, day = np.asarray(parts, float), np.asarray(timestamps) // DAY_MS
-    if not len(day):
-        return np.zeros((0, parts.shape[1]))
-    return np.stack([np.bincount(day - day.min(), weights=column) for column in parts.T], 1)
 
 
 def returns_by_day(equity: np.ndarray, timestamps: np.ndarray, capital: float) -> np.ndarray:
@@ -110,76 +95,6 @@ def sharpe_sums(returns: np.ndarray) -> np.ndarray:
 def sortino_sums(returns: np.ndarray) -> np.ndarray:
     """(D, 3) what ``sortino`` sums of (D,) returns."""
     return np.stack([returns, np.minimum(returns, 0) ** 2, np.ones(len(returns))], 1)
-
-
-# Intervals
-
-
-def interval(statistic: Callable[[np.ndarray], np.ndarray], days: np.ndarray, seed: int) -> tuple[float, float]:
-    """The 95 % interval of a statistic of sums by the stationary bootstrap (Politis & Romano 1994): blocks of days that
-    begin anywhere, run on into the first day after the last, and have lengths drawn about ``block_days``.
-
-    As many independent days as there are mean blocks with anything in them decide by how much it is widened (see
-    ``statistics.widened``).
-
-    Parameters
-    ----------
-    statistic : (draws, P) sums -> (draws,) the statistic of each draw
-    days : (D, P) sums of each day, in their order, every day of the span among them
-
-    Returns
-    -------
-    lower and upper bound; NaN where there are fewer than ``LEAST_DAYS`` mean blocks with anything in them
-    """
-    days = np.asarray(days, float)
-    count, block = len(days), block_days(days)
-    independent = np.count_nonzero((days != 0).any(1)) / block
-    if independent < LEAST_DAYS:
-        return np.nan, np.nan
-    drawn = _stationary(count, block, np.random.Generator(np.random.PCG64(seed)))
-    cell = drawn + count * np.arange(DRAWS)[:, None]
-    weights = np.bincount(cell.ravel(), minlength=DRAWS * count).reshape(DRAWS, count)
-    return widened(statistic(weights @ days), independent)
-
-
-def block_days(days: np.ndarray) -> float:
-    """The mean block length for (D, P) daily sums, in days and at least one: the longest that any column asks for by the
-    rule of Politis & White (2004) as corrected by Patton, Politis & White (2009), which is the one that estimates a mean's
-    variance best."""
-    return max((_block(column) for column in np.asarray(days, float).T), default=1.0)
-
-
-def _block(values: np.ndarray) -> float:
-    count = len(values)
-    longest = int(np.ceil(np.sqrt(count))) + QUIET_LAGS
-    if count <= longest:
-        return 1.0
-    centred = values - values.mean()
-    covariance = np.array([centred[lag:] @ centred[: count - lag] for lag in range(longest + 1)]) / count
-    if covariance[0] <= (DEGENERATE * np.abs(values).max()) ** 2:
-        return 1.0
-    loud = np.abs(covariance[1:] / covariance[0]) >= 2 * np.sqrt(np.log10(count) / count)
-    # Twice the first lag from which the next ones are all within noise.
-    quiet = [lag + 1 for lag in range(len(loud) - QUIET_LAGS + 1) if not loud[lag : lag + QUIET_LAGS].any()]
-    width = min(2 * quiet[0], longest) if quiet else longest
-    lags = np.arange(1, width + 1)
-    window = np.minimum(1, 2 * (1 - lags / width))  # a flat top, then down to zero
-    spectrum = covariance[0] + 2 * (window @ covariance[1 : width + 1])
-    bend = 2 * ((window * lags) @ covariance[1 : width + 1])
-    if abs(spectrum) <= DEGENERATE * covariance[0]:
-        return 1.0
-    longest_block = np.ceil(min(3 * np.sqrt(count), count / 3))
-    return float(np.clip(np.cbrt((bend / spectrum) ** 2 * count), 1, longest_block))
-
-
-def _stationary(count: int, block: float, random: np.random.Generator) -> np.ndarray:
-    """(DRAWS, count) rows of each resample."""
-    begins = random.random((DRAWS, count)) < 1 / block
-    begins[:, 0] = True
-    start = random.integers(count, size=(DRAWS, count))
-    at = np.arange(count)
-    begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)
-    return (np.take_along_axis(start, begun, 1) + at) % count
 
 
 # The Sharpe ratio against luck

@@ -8,7 +8,7 @@ from modules.core import labels
 from modules.core.catalog import CURVE, GROUP, NEXT
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
-from modules.core.statistics import LEAST_DAYS, Figures, mean, regime_figures, share, warning_figures
+from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures
 from modules.core.tables import Columns, datetime_ist
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
@@ -203,7 +203,7 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         ("sortino_of_daily_returns_annualised", luck.sortino, luck.sortino_sums(its.returns)),
     ):
         value = luck.ANNUAL * float(statistic(sums.sum(0)[None])[0])
-        low, high = luck.interval(statistic, sums, seed) if np.isfinite(value) else (np.nan, np.nan)
+        low, high = interval(statistic, sums, seed) if np.isfinite(value) else (np.nan, np.nan)
         value = value if np.isfinite(value) else np.nan  # no day lost, or all days alike
         figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
     for figure, value, words in (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modules.core.statistics import interval
 from modules.evaluation import luck
 
 EDGE, LUCK, LOSES, IDLE = "has an edge after costs", "cannot be told apart from luck", "loses", "did not trade"
@@ -21,7 +22,7 @@ class Verdict:
 
     Parameters
     ----------
-    mean, low, high : net return a day in bps of the equity, with its 95 % interval (``luck.interval``); NaN where it is
+    mean, low, high : net return a day in bps of the equity, with its 95 % interval (``statistics.interval``); NaN where it is
         not known
     deflated : the deflated Sharpe ratio after so many ``tries``; NaN without a Sharpe ratio
     """
@@ -53,7 +54,7 @@ def verdict(returns: np.ndarray, pnl: np.ndarray, tries: int, seed: int) -> Verd
         why = f"Not one trade in {_count(len(returns), 'day')}: nothing was earned and nothing is proven."
         return Verdict(IDLE, why, np.nan, np.nan, np.nan, np.nan, tries)
     daily = 1e4 * returns
-    low, high = luck.interval(luck.ratio, np.stack([daily, np.ones(len(daily))], 1), seed)
+    low, high = interval(luck.ratio, np.stack([daily, np.ones(len(daily))], 1), seed)
     deflated = luck.deflated_sharpe(luck.moments(returns), tries)
     record = (
         (np.count_nonzero(returns), LEAST_DAYS, "days on which the account changed"),

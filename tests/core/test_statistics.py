@@ -2,15 +2,34 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from modules.core.catalog import TABLES
-from modules.core.statistics import Figures, day_bootstrap, log_loss, mean, share, student
+from modules.core.statistics import (
+    DAY_MS,
+    DRAWS,
+    Figures,
+    block_days,
+    by_day,
+    day_bootstrap,
+    interval,
+    log_loss,
+    mean,
+    share,
+    stationary,
+    student,
+)
 from modules.core.tables import Workspace
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 
 DAYS, A_DAY = 40, 24
+
+
+def ratio(sums):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[:, 0] / sums[:, 1]
 
 
 def stamps(days=DAYS, a_day=A_DAY):
@@ -57,11 +76,11 @@ def test_no_hit_in_few_rows_is_not_certainty():
 def test_a_ratio_of_sums():
     random = np.random.default_rng(1)
     parts = random.gamma(2, size=(DAYS * A_DAY, 2)) * [3, 1]
-    low, high = day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 5)
+    low, high = day_bootstrap(ratio, parts, stamps(), 5)
     assert low < parts[:, 0].sum() / parts[:, 1].sum() < high
     assert high - low < 0.5
-    assert (low, high) == day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 5)
-    assert (low, high) != day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], parts, stamps(), 6)
+    assert (low, high) == day_bootstrap(ratio, parts, stamps(), 5)
+    assert (low, high) != day_bootstrap(ratio, parts, stamps(), 6)
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -76,7 +95,77 @@ def test_too_little_to_say():
     assert found == 0.5
     assert np.isnan([low, high]).all()
     nothing = np.zeros((2 * A_DAY, 2))
-    assert np.isnan(day_bootstrap(lambda sums: sums[:, 0] / sums[:, 1], nothing, stamps(2), 1)).all()
+    assert np.isnan(day_bootstrap(ratio, nothing, stamps(2), 1)).all()
+
+
+def persistent(days: int, persistence: float, seed: int) -> np.ndarray:
+    """(days,) an autoregression of first order with fat tails and a mean of zero."""
+    shocks = np.random.default_rng(seed).standard_t(4, days + 50)
+    for i in range(1, len(shocks)):
+        shocks[i] += persistence * shocks[i - 1]
+    return shocks[50:]
+
+
+def of_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
+    return interval(ratio, np.stack([values, np.ones(len(values))], 1), seed)
+
+
+def test_days_without_a_row_count_as_nothing() -> None:
+    stamps = np.array([7 * DAY_MS, 7 * DAY_MS + 5, 9 * DAY_MS])
+    days = by_day(np.array([[1, 1], [2, 1], [5, 1]]), stamps)
+    assert days.tolist() == [[3, 2], [0, 0], [5, 1]]
+    assert by_day(np.zeros((0, 2)), np.zeros(0, int)).shape == (0, 2)
+
+
+def test_the_interval_covers_where_days_follow_one_another() -> None:
+    runs, days = 200, 150
+    held = {0.0: 0, 0.4: 0}
+    days_apart = 0
+    for run in range(runs):
+        for persistence in held:
+            values = persistent(days, persistence, run)
+            low, high = of_mean(values, run)
+            assert low < values.mean() < high
+            held[persistence] += low <= 0 <= high
+        days_apart += abs(values.mean()) <= 1.96 * values.std(ddof=1) / np.sqrt(days)
+    # Of 1,000 runs it covers 0.938 and 0.899: a block of finite length misses some of what days have in common.
+    assert 0.90 < held[0.0] / runs < 0.985
+    assert 0.86 < held[0.4] / runs < 0.985
+    assert days_apart / runs < 0.84  # as if days were independent: far too sure
+
+
+def test_blocks_are_as_long_as_the_theory_of_an_autoregression_asks_for() -> None:
+    days, persistence = 4_000, 0.5
+    wanted = np.cbrt((2 * persistence / (1 - persistence**2)) ** 2 * days)
+    found = [block_days(persistent(days, persistence, seed)) for seed in range(20)]
+    assert np.mean(found) == pytest.approx(wanted, rel=0.15)
+    independent = [block_days(persistent(days, 0, seed)) for seed in range(20)]
+    assert np.median(independent) < wanted / 3
+
+
+@given(arrays(float, st.tuples(st.integers(0, 60), st.just(2)), elements=st.floats(-1e3, 1e3)))
+@settings(max_examples=50)
+def test_a_block_lasts_a_day_at_least_and_a_third_of_the_record_at_most(days: np.ndarray) -> None:
+    assert all(1 <= block_days(column) <= max(1, np.ceil(len(days) / 3)) for column in days.T)
+    low, high = interval(ratio, np.abs(days), 1)
+    assert np.isnan(low) == np.isnan(high)
+    assert not low > high
+
+
+def test_resampled_days_run_on_and_come_equally_often() -> None:
+    rows = stationary(50, 5.0, np.random.default_rng(1))
+    assert rows.shape == (DRAWS, 50)
+    follows = (np.diff(rows, axis=1) % 50 == 1).mean()
+    assert follows == pytest.approx(1 - 1 / 5 * 49 / 50, abs=0.01)
+    assert np.bincount(rows.ravel()) / DRAWS == pytest.approx(np.ones(50), abs=0.25)
+
+
+def test_the_same_seed_gives_the_same_interval_and_few_days_none() -> None:
+    values = persistent(40, 0, 1)
+    assert of_mean(values, 3) == of_mean(values, 3) != of_mean(values, 4)
+    assert np.isnan(of_mean(values[:2], 3)).all()
+    low, high = of_mean(values[:4] + 10, 3)
+    assert high - low > 2 * 1.96 * values[:4].std(ddof=1) / 2  # Student's, not the normal quantile
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 0.99), st.integers(0, 1)), min_size=1, max_size=20))

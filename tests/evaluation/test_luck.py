@@ -20,18 +20,6 @@ RETURNS = arrays(float, st.integers(3, 40), elements=st.floats(-0.2, 0.2).map(la
 BELOW = 1e-9
 
 
-def persistent(days: int, persistence: float, seed: int) -> np.ndarray:
-    """(days,) an autoregression of first order with fat tails and a mean of zero."""
-    shocks = np.random.default_rng(seed).standard_t(4, days + 50)
-    for i in range(1, len(shocks)):
-        shocks[i] += persistence * shocks[i - 1]
-    return shocks[50:]
-
-
-def of_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
-    return luck.interval(luck.ratio, np.stack([values, np.ones(len(values))], 1), seed)
-
-
 # Returns and ratios
 
 
@@ -42,13 +30,6 @@ def test_a_days_return_is_from_its_last_candle_to_the_days_before() -> None:
 
 def test_an_account_that_is_gone_does_not_come_back() -> None:
     assert luck.returns_by_day(np.array([50, -10, 20, 30]), np.arange(4) * DAY_MS, 100.0).tolist() == [-0.5, -1, 0, 0]
-
-
-def test_days_without_a_row_count_as_nothing() -> None:
-    stamps = np.array([7 * DAY_MS, 7 * DAY_MS + 5, 9 * DAY_MS])
-    days = luck.by_day(np.array([[1, 1], [2, 1], [5, 1]]), stamps)
-    assert days.tolist() == [[3, 2], [0, 0], [5, 1]]
-    assert luck.by_day(np.zeros((0, 2)), np.zeros(0, int)).shape == (0, 2)
 
 
 def test_ratios_by_hand() -> None:
@@ -155,61 +136,6 @@ def test_the_minimum_track_record_is_where_confidence_is_reached(ratio: float, s
     as_long = Moments(ratio, needed, skew, found.kurtosis)  # type: ignore[arg-type]
     assert luck.probabilistic_sharpe(as_long) == pytest.approx(0.95)
     assert luck.track_record(found, ratio) == np.inf
-
-
-# Intervals
-
-
-def test_the_interval_covers_where_days_follow_one_another() -> None:
-    runs, days = 200, 150
-    held = {0.0: 0, 0.4: 0}
-    days_apart = 0
-    for run in range(runs):
-        for persistence in held:
-            values = persistent(days, persistence, run)
-            low, high = of_mean(values, run)
-            assert low < values.mean() < high
-            held[persistence] += low <= 0 <= high
-        days_apart += abs(values.mean()) <= 1.96 * values.std(ddof=1) / np.sqrt(days)
-    # Of 1,000 runs it covers 0.938 and 0.899: a block of finite length misses some of what days have in common.
-    assert 0.90 < held[0.0] / runs < 0.985
-    assert 0.86 < held[0.4] / runs < 0.985
-    assert days_apart / runs < 0.84  # as if days were independent: far too sure
-
-
-def test_blocks_are_as_long_as_the_theory_of_an_autoregression_asks_for() -> None:
-    days, persistence = 4_000, 0.5
-    wanted = np.cbrt((2 * persistence / (1 - persistence**2)) ** 2 * days)
-    found = [luck.block_days(persistent(days, persistence, seed)[:, None]) for seed in range(20)]
-    assert np.mean(found) == pytest.approx(wanted, rel=0.15)
-    independent = [luck.block_days(persistent(days, 0, seed)[:, None]) for seed in range(20)]
-    assert np.median(independent) < wanted / 3
-
-
-@given(arrays(float, st.tuples(st.integers(0, 60), st.just(2)), elements=st.floats(-1e3, 1e3)))
-@settings(max_examples=50)
-def test_a_block_lasts_a_day_at_least_and_a_third_of_the_record_at_most(days: np.ndarray) -> None:
-    block = luck.block_days(days)
-    assert 1 <= block <= max(1, np.ceil(len(days) / 3))
-    low, high = luck.interval(luck.ratio, np.abs(days), 1)
-    assert np.isnan(low) == np.isnan(high)
-    assert not low > high
-
-
-def test_resampled_days_run_on_and_come_equally_often() -> None:
-    rows = luck._stationary(50, 5.0, np.random.default_rng(1))
-    assert rows.shape == (DRAWS, 50)
-    follows = (np.diff(rows, axis=1) % 50 == 1).mean()
-    assert follows == pytest.approx(1 - 1 / 5 * 49 / 50, abs=0.01)
-    assert np.bincount(rows.ravel()) / DRAWS == pytest.approx(np.ones(50), abs=0.25)
-
-
-def test_the_same_seed_gives_the_same_interval_and_few_days_none() -> None:
-    values = persistent(40, 0, 1)
-    assert of_mean(values, 3) == of_mean(values, 3) != of_mean(values, 4)
-    assert np.isnan(of_mean(values[:2], 3)).all()
-    low, high = of_mean(values[:4] + 10, 3)
-    assert high - low > 2 * 1.96 * values[:4].std(ddof=1) / 2  # Student's, not the normal quantile
 
 
 # Overfitting
