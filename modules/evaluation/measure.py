@@ -63,7 +63,7 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
             tries.Try(
                 mode,
                 name,
-                # What did the same on the same candles is the same try, whatever it was called or made from.
+                # What did the same on the same candles is the same try, however it was made.
                 tries.key(name, span, its.returns.tolist()),
                 luck.moments(its.returns).sharpe,
                 len(its.returns),
