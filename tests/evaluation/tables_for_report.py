@@ -105,7 +105,7 @@ def curves(hours: int = 720) -> Columns:
 
 
 def groups() -> Columns:
-    """Rows of ``GROUP`` for two strategies; the last hour has no trade."""
+    """Rows of ``GROUP`` for two strategies; the last hour has no trade, the last month too few days for an interval."""
     rows = []
     for name, shift in (("fused rule", 0.0), ("plain LightGBM", -12.0)):
         keys = {
@@ -120,7 +120,8 @@ def groups() -> Columns:
                 if key == "23 IST":
                     rows.append((name, by, key, 0, *[NAN] * 6, 0.0))
                 else:
-                    rows.append((name, by, key, 17 + i, 0.45, 0.3, 0.6, mean, mean - 15, mean + 15, mean * 3))
+                    ends = (NAN, NAN) if key == "2024-03" else (mean - 15, mean + 15)
+                    rows.append((name, by, key, 17 + i, 0.45, 0.3, 0.6, mean, *ends, mean * 3))
     kinds = [object] * 3 + [int] + [float] * 7
     return {column.name: np.array([row[i] for row in rows], kinds[i]) for i, column in enumerate(GROUP)}
 

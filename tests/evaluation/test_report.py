@@ -365,5 +365,7 @@ def test_the_toggle_the_legend_and_the_choices_work(visit) -> None:
     ours = seen.evaluate(bars)
     seen.locator("#walk_forward-strategy").select_option("plain LightGBM")
     assert seen.evaluate(bars) == pytest.approx(ours - 12)
+    pale = "document.getElementById('walk_forward-by-month').data[0].marker.opacity"
+    assert seen.evaluate(pale) == [1, 0.3]
     seen.locator("#walk_forward-measure").select_option("win_rate")
     assert seen.evaluate(bars) == 45

@@ -119,7 +119,11 @@
         type: "bar",
         x: rows.group.map(plain),
         y,
-        marker: { color: y.map((value) => css(value < 0 ? "--c1" : "--c0")) },
+        marker: {
+          color: y.map((value) => css(value < 0 ? "--c1" : "--c0")),
+          // Without an interval a mean may be anything: it must not look as sure as the others.
+          opacity: y.map((_, i) => (low && !known(low, i) ? 0.3 : 1)),
+        },
         text: y.map((value, i) =>
           [
             `<b>${wrapped(rows.group[i], 40)}</b>`,
@@ -134,8 +138,8 @@
         bars.error_y = {
           type: "data",
           symmetric: false,
-          array: y.map((value, i) => (known(high, i) ? high[i] - value : 0)),
-          arrayminus: y.map((value, i) => (known(low, i) ? value - low[i] : 0)),
+          array: y.map((value, i) => (known(high, i) ? high[i] - value : null)),
+          arrayminus: y.map((value, i) => (known(low, i) ? value - low[i] : null)),
           color: css("--soft"),
           thickness: 1.3,
           width: 3,

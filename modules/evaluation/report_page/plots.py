@@ -92,7 +92,8 @@ class Plots:
             )
             for kind, place in places.items()
         ]
-        note = tag("p", "Thin lines: 95 % intervals. Zero is doing nothing. A bar of few trades proves nothing.", class_="note")
+        says = "Thin lines: 95 % intervals. Pale bars: too few days for one, so they prove nothing. Zero is doing nothing."
+        note = tag("p", says, class_="note")
         tables = [folded(f"The numbers behind it: {name}", _group_table(columns, name)) for name in names]
         return join(choose, tag("div", *drawn, class_="grid"), note, *tables)
 
