@@ -14,7 +14,7 @@ from modules.core.tables import Columns, Workspace
 from modules.core.telemetry import Progress
 from modules.core.words import OK
 from modules.evaluation.batch import live_tables
-from modules.evaluation.findings import FAIL, PASS, Finding
+from modules.evaluation.findings import FAIL, NOTE, PASS, Finding
 from modules.m1_data_engine import predictor as m1
 from modules.m1_data_engine.trainer import history_extras
 from modules.m2_regime import predictor as m2
@@ -121,4 +121,5 @@ def _told(column: str, gaps: dict[str, float], unlike: dict[str, list[str]], com
     what = f"greatest difference of the live row to the batch, at most {tolerance:g}"
     rows = unlike.get(column, [])
     detail = f"{len(rows)} of {compared} rows differ, first {rows[0]}" if rows else ""
-    return Finding(PARITY, column, FAIL if rows else PASS, gaps.get(column, np.nan), what, detail, compared)
+    verdict = FAIL if rows else PASS if compared else NOTE
+    return Finding(PARITY, column, verdict, gaps.get(column, np.nan), what, detail, compared)

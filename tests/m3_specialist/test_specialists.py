@@ -13,7 +13,8 @@ from modules.core.labels import BUY, SELL
 from modules.core.settings import load_settings
 from modules.core.trees import Trees
 from modules.core.words import REGIMES
-from modules.m3_specialist import model
+from modules.evaluation.lookahead import another_future
+from modules.m3_specialist import model, trainer
 from modules.m3_specialist import predictor as live
 from tests.conftest import Desk
 
@@ -73,17 +74,15 @@ def test_history_is_out_of_fold_only(trained_once: Desk) -> None:
 
 
 def test_what_comes_later_never_changes_an_earlier_block(trained_once: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Candles of the newest block doubled in price: the out-of-fold rows of the blocks before are the same bits."""
+    """Other candles in the newest block: the out-of-fold rows of the blocks before are the same bits, and of the same kind
+    of specialist."""
     desk = trained_once.copy(tmp_path_factory.mktemp("later"))
     run = desk.open()
     before = run.workspace.read("specialist_history")
     regimes = run.workspace.read("regime_assignments")
     candles = run.workspace.read("candles_history")
     last = regimes["timestamp"][np.flatnonzero(regimes["fold"] == 3)[0]]
-    changed = {name: values.copy() for name, values in candles.items()}
-    for name in ("open", "high", "low", "close"):
-        changed[name][candles["timestamp"] >= last] *= 2.0
-    run.workspace.write("candles_history", changed)
+    run.workspace.write("candles_history", another_future(candles, int(np.searchsorted(candles["timestamp"], last))))
     train(desk.open(), ["m2_regime", "m3_specialist"], quiet=True)
     after = desk.open().workspace.read("specialist_history")
     again = desk.open().workspace.read("regime_assignments")
@@ -92,6 +91,24 @@ def test_what_comes_later_never_changes_an_earlier_block(trained_once: Desk, tmp
         assert earlier.any()
         for name in names:
             assert np.array_equal(old[name][earlier], new[name][earlier]), name
+
+
+def test_which_kind_of_specialist_speaks_is_chosen_on_the_block_before(trained: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regimes' own models that know everything in the newest block, and nothing before it, change no row before it."""
+    run = trained.open()
+    before, fold = run.workspace.read("specialist_history"), run.workspace.read("regime_assignments")["fold"]
+
+    def prophets(_models: dict[str, bytes], rows: trainer.Rows, where: np.ndarray) -> np.ndarray:
+        known = np.eye(3)[rows.label[where]] * 0.97 + 0.01
+        return np.where((fold[where] == 3)[:, None], known, 1 / 3)
+
+    monkeypatch.setattr(trainer, "_by_regime", prophets)
+    train(run, ["m3_specialist"], quiet=True)
+    assert set(trained.open().artifacts.load_json("specialists_export").values()) != {"pooled_v1"}
+    after = trained.open().workspace.read("specialist_history")
+    earlier = before["fold"] == 2
+    assert earlier.any()
+    assert np.array_equal(before["p_buy"][earlier], after["p_buy"][earlier])
 
 
 def test_the_same_model_is_no_new_version(trained_once: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:
