@@ -4,8 +4,7 @@ usage: python -m benchmarks.null_markets [--variant null] [--seeds 100] [--jobs 
 
 Each market is learned from on its first minutes and judged on the later ones, at the costs that are set and at no cost at
 all, where half of everything "pays". On a null market no strategy has an edge, whatever it shows; buying and holding is
-left out, for a market may drift. Each verdict is that of one strategy tried alone: the tries of one market are not those
-of the next.
+left out, for a market may drift. The tries are those that any user starts from: the list of the research.
 """
 
 import argparse
@@ -33,6 +32,7 @@ def verdicts(variant: str, seed: int) -> dict[str, dict[str, str]]:
     from modules.evaluation.batch import with_history
     from modules.evaluation.measure import HELD, trade
     from modules.evaluation.testimony import testimony
+    from modules.evaluation.tries import tried
     from modules.evaluation.verdict import verdict
     from modules.m1_data_engine.candle_files import read_candles
     from modules.m1_data_engine.simulated_market import simulate
@@ -47,8 +47,10 @@ def verdicts(variant: str, seed: int) -> dict[str, dict[str, str]]:
         learn, rest = Path(folder) / "learn.csv", Path(folder) / "rest.csv"
         settings = load_settings(overrides=overrides)
         market = simulate(LEARNED + JUDGED, seed, variant)
-        lay_out(Run.open(Path(folder), settings), market, LEARNED, learn, rest)
-        train(Run.open(Path(folder), settings, candles=learn), quiet=True)
+        desk = Run.open(Path(folder), settings, candles=learn)
+        lay_out(desk, market, LEARNED, learn, rest)
+        desk.workspace.path("historical_transactions").unlink()  # whales speak live only: a batch cannot ask them
+        train(desk, quiet=True)
         for costs, changed in (("as set", {}), ("none", {"costs": FREE})):
             run = Run.open(Path(folder), load_settings(overrides=overrides | changed))
             if changed:
@@ -56,9 +58,10 @@ def verdicts(variant: str, seed: int) -> dict[str, dict[str, str]]:
             candles = with_history(run, read_candles(rest)[0])
             said = testimony(run, candles)
             new = np.isin(said["timestamp"], candles["timestamp"][-JUDGED:])
+            count = tried(run.workspace).count
             traded = trade({name: values[new] for name, values in said.items()}, run.settings)
             found[costs] = {
-                name: verdict(its.returns, its.simulation.trades["pnl"], 1, seed).words
+                name: verdict(its.returns, its.simulation.trades["pnl"], count, seed).words
                 for name, its in traded.items()
                 if name != HELD
             }
