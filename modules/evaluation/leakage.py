@@ -23,7 +23,7 @@ CEILINGS = {"a move comes": 0.97, "its first side": 0.80, "the return's sign": 0
 minutes alone; direction is not."""
 LEADS = (1, 5, 15, 60)
 """Minutes of future return that a candidate is compared with."""
-CEILING = 0.5
+CEILING = 0.6
 """Rank correlation with a future return that no honest candidate reaches."""
 ERRORS = 3.0
 """Standard errors above its ceiling from which a figure counts: hundreds of candidates are looked at."""

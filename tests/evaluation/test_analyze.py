@@ -80,7 +80,7 @@ def test_a_forming_candle_is_named(trained: Desk, monkeypatch: pytest.MonkeyPatc
 
 def test_a_scaler_of_the_whole_history_is_named(fresh: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     cheats.whole_history_scaler(monkeypatch)
-    train(fresh.open(fresh.learn), quiet=True)
+    train(fresh.open(fresh.learn), ["m1_data_engine"], quiet=True)
     found = faults(fresh.open(), SCALERS)
     assert (SCALERS, "scaler_0") in found
     assert all(check == SCALERS for check, _ in found)
