@@ -367,5 +367,6 @@ def test_the_toggle_the_legend_and_the_choices_work(visit) -> None:
     assert seen.evaluate(bars) == pytest.approx(ours - 12)
     pale = "document.getElementById('walk_forward-by-month').data[0].marker.opacity"
     assert seen.evaluate(pale) == [1, 0.3]
+    assert seen.locator("#walk_forward-by-month path.yerror").count() == 1
     seen.locator("#walk_forward-measure").select_option("win_rate")
     assert seen.evaluate(bars) == 45

@@ -138,8 +138,8 @@
         bars.error_y = {
           type: "data",
           symmetric: false,
-          array: y.map((value, i) => (known(high, i) ? high[i] - value : null)),
-          arrayminus: y.map((value, i) => (known(low, i) ? value - low[i] : null)),
+          array: y.map((value, i) => (known(high, i) ? high[i] - value : NaN)),
+          arrayminus: y.map((value, i) => (known(low, i) ? value - low[i] : NaN)),
           color: css("--soft"),
           thickness: 1.3,
           width: 3,
