@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug import Request, Response
 
@@ -432,6 +432,7 @@ ROW = st.one_of(
 )
 
 
+@example(rows=[], cut=10, more=[], half=True)
 @given(rows=st.lists(ROW, max_size=12), cut=st.integers(0, 10), more=st.lists(ROW, max_size=4), half=st.booleans())
 def test_from_a_place_on_the_file_holds_what_is_not_older(tmp_path_factory, rows, cut, more, half):
     path = tmp_path_factory.mktemp("posts") / "posts.csv"

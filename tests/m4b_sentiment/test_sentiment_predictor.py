@@ -98,7 +98,11 @@ def test_what_comes_later_changes_no_row(opened, stamps):
     assert after == before
 
 
-def test_a_file_that_grows_is_read_where_it_grew_and_says_the_same_as_read_whole(opened, stamps, tmp_path):
+def killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_grows_is_read_where_it_grew_and_says_the_same_as_read_whole(opened, stamps, tmp_path, monkeypatch):
     run = opened(stamps[-1] + LATER)
     path = run.workspace.root / run.settings.sentiment.file
     lines = path.read_text().splitlines()
@@ -114,6 +118,10 @@ def test_a_file_that_grows_is_read_where_it_grew_and_says_the_same_as_read_whole
         for each in (run, other):
             (each.workspace.root / each.settings.sentiment.file).write_text("\n".join([lines[0], *grown]) + "\n")
         other.workspace.path("file_read").unlink(missing_ok=True)
+        with monkeypatch.context() as patch:  # killed once it knows how far it has read
+            patch.setattr(predictor, "_store", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_predictor(predictor, Run.open(run.workspace.root, run.settings), stamp)
         for each in (run, other):
             cold = Run.open(each.workspace.root, each.settings)
             assert run_predictor(predictor, cold, stamp).status == "ok"
