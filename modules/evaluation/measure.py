@@ -111,7 +111,9 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     for name, its in traded.items():
         stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried))
-    _overfitting(figures, f"all strategies, {span}, after costs", traded, tried)
+    everything = f"all strategies, {span}, after costs"
+    figures.add(everything, "fees and slippage of a round trip, bps", 1e4 * settings.costs.round_trip, len(stamps))
+    _overfitting(figures, everything, traded, tried)
     _models(figures, curves, span, said, ahead, settings)
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)

@@ -15,7 +15,7 @@ from modules.conductor.replay import stamp_of
 from modules.conductor.training import TRAINERS
 from tests.conftest import REPOSITORY, SYNCED, UNSYNCED
 
-MODES = ("--train", "--replay", "--loop", "--demo", "--check")
+MODES = ("--train", "--replay", "--backtest", "--walk-forward", "--analyze", "--report", "--loop", "--demo", "--check")
 
 
 def one_error(done) -> str:
