@@ -61,7 +61,7 @@ class Sessions:
 @dataclass(frozen=True, kw_only=True)
 class Regime:
     components: int = bounded(8, 30)
-    memory: int = bounded(10, 1_000)
+    memory: int = bounded(46, 1_000)  # module 2 looks back 45 minutes besides
     whale_bearish: float = bounded(0, 1)
     whale_alert: float = bounded(0, 1)
     bullish_sentiment: float = bounded(0, 1)

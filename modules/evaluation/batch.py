@@ -47,7 +47,7 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
     around = {name: values[warm:] for name, values in context.context(market).items()}
     features = m1.table(candles["timestamp"][warm:], around, scaled, names)
     features["status"] = np.full(len(scaled), OK, object)
-    axes = np.stack([features[name] for name in m2.AXES], 1)
+    path = np.stack([features[name] for name in m2.PATH], 1)
 
     features = {name: values[memory:] for name, values in features.items()}
     stamps = features["timestamp"]
@@ -59,7 +59,7 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
                 " known from it; train on candles that reach as far, or --replay"
             )
     before, now = (evidence.history(run.workspace, stamps, lag) for lag in (1, 0))
-    tables = {"live_features": features, **m2.answer(m2_live.models(run), axes, features, before, settings)}
+    tables = {"live_features": features, **m2.answer(m2_live.models(run), path, features, before, settings)}
     regime = tables["current_regime"]
 
     def specialist_of(name: str) -> m3.Specialist:

@@ -97,10 +97,10 @@ def check_served(run: Run, progress: Progress) -> list[Finding]:
     assigned, specialist = (run.workspace.read(name) for name in HISTORIES)
     memory = settings.regime.memory - 1
     first = max(history.training, len(history) - JUDGED, memory)
-    axes = inputs(history.features, list(m2.AXES))[first - memory :]
+    path = inputs(history.features, list(m2.PATH))[first - memory :]
     features = {name: values[first:] for name, values in history.features.items()}
     said = evidence.history(run.workspace, features["timestamp"], lag=1)
-    told = m2.answer(m2_live.models(run), axes, features, said, settings)
+    told = m2.answer(m2_live.models(run), path, features, said, settings)
 
     def specialist_of(name: str) -> m3.Specialist:
         return m3_live.specialist(run, name)

@@ -4,6 +4,7 @@ Each result of row t is made of rows <= t by element-wise arithmetic in a fixed 
 last bit whatever follows and however many rows are computed at once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,13 @@ from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, OK, REGIMES, VO
 
 AXES = ("trend", "volatility", "place")
 """What a regime is told by: columns of the features table."""
+PATH = (*AXES, "close", "atr")
+"""What module 2 looks back on, minute by minute: the axes, and what tells where they will go."""
+BACK, KEPT = 15, 45
+"""Minutes. ``KEPT`` is how much of the hour that the trend looks back on still counts ``BACK`` minutes later; the memory
+of the filter (its setting has a lower bound) covers both."""
+FAR = 2.5
+"""Standard deviations beyond which an input of the foresight says no more: the months to come go beyond what was learned."""
 
 PROTOTYPES = {
     "TREND_UP": (1.0, 0.6, 0.8),
@@ -117,18 +125,68 @@ class RegimeModel:
         return state.T
 
 
-def next_probabilities(state: np.ndarray, ahead: np.ndarray, said: Columns, constants: Regime) -> np.ndarray:
+@dataclass(frozen=True)
+class Foresight:
+    """The regime one label horizon later: a multinomial logistic regression on the path of the axes.
+
+    The axes look back on half an hour to eight hours. What leaves their windows next is known now, and it foretells more
+    than the chain does, which knows the present regime only.
+
+    Parameters
+    ----------
+    centre, scale : (F,) mean and standard deviation of the inputs on the training rows
+    weights : (8, F + F (F + 1) / 2) over the standardised inputs and their products
+    intercept : (8,)
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    intercept: np.ndarray
+
+    def probabilities(self, path: np.ndarray, count: int) -> np.ndarray:
+        """(count, 8) of the last ``count`` rows of ``path`` (M, 5); NaN where a minute that is looked back on is unknown."""
+        odds = np.repeat(self.intercept[:, None], count, axis=1)
+        for column, weight in zip(terms(foresight_inputs(path, count), self.centre, self.scale), self.weights.T, strict=True):
+            odds += weight[:, None] * column
+        likelihood = np.exp(odds - odds.max(axis=0))
+        total = np.zeros(count)
+        for regime in range(len(REGIMES)):
+            total += likelihood[regime]
+        return (likelihood / total).T
+
+
+def foresight_inputs(path: np.ndarray, count: int) -> np.ndarray:
+    """(count, F) of the last ``count`` rows of ``PATH``: the axes now and ``BACK`` minutes ago, the return of the last
+    ``KEPT`` minutes over its usual size, and ln of the ATR over the close; NaN where one is unknown."""
+    axes, now = len(AXES), path[len(path) - count :]
+
+    def ago(minutes: int) -> np.ndarray:
+        rows = np.arange(len(path) - count, len(path)) - minutes
+        return np.where(rows[:, None] >= 0, path[np.maximum(rows, 0)], np.nan)
+
+    close, atr = now[:, axes], np.maximum(now[:, axes + 1], 1e-9)
+    kept = np.log(close / ago(KEPT)[:, axes]) * close / (atr * np.sqrt(KEPT))
+    return np.column_stack([now[:, :axes], ago(BACK)[:, :axes], kept, np.log(atr / close)])
+
+
+def terms(rows: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> Iterator[np.ndarray]:
+    """(N,) columns: the standardised inputs, cut off at ``FAR``, then each product of two."""
+    columns = list(np.clip((rows - centre) / scale, -FAR, FAR).T)
+    yield from columns
+    for i, column in enumerate(columns):
+        yield from (column * other for other in columns[i:])
+
+
+def next_probabilities(coming: np.ndarray, said: Columns, constants: Regime) -> np.ndarray:
     """(N, 8) probability of each regime one label horizon later, shifted by what whales and news say, renormalised.
 
     Parameters
     ----------
-    state : (N, 8) filtered probabilities
-    ahead : (8, 8) transition probabilities over the horizon
+    coming : (N, 8) as the path of the axes foretells it
     said : (N,) whale_alert_score, impact_type, trajectory, volatility of the minute before
     """
-    coming = np.zeros_like(state)
-    for origin in range(len(REGIMES)):
-        coming += state[:, origin, None] * ahead[origin]
+    coming = coming.copy()
     whale = (said["whale_alert_score"] > constants.whale_alert) & (evidence.whale_sign(said["impact_type"]) < 0)
     bullish = said["trajectory"] > constants.strong_trajectory
     volatile = said["volatility"] > constants.volatile_above
@@ -200,22 +258,40 @@ class Models:
     """All that module 2 has learned; ``inputs`` are the warner's from the features table, before the evidence."""
 
     regimes: RegimeModel
+    foresight: Foresight | None
     warner: Warner
     inputs: list[str]
 
 
-def answer(models: Models, axes: np.ndarray, features: Columns, said: Columns, settings: Settings) -> dict[str, Columns]:
+def regimes_along(
+    regimes: RegimeModel, foresight: Foresight | None, path: np.ndarray, said: Columns, constants: Regime
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 8) filtered and (N, 8) next-regime probabilities of the last N rows of ``path``, as many as ``said`` has.
+
+    By the chain alone where there is no foresight, or it lacks a minute.
+    """
+    count = len(said["trajectory"])
+    state = regimes.filtered(path[:, : len(AXES)], constants.memory, count)
+    coming = np.zeros_like(state)
+    for origin in range(len(REGIMES)):
+        coming += state[:, origin, None] * regimes.ahead[origin]
+    if foresight:
+        foreseen = foresight.probabilities(path, count)
+        coming = np.where(np.isnan(foreseen), coming, foreseen)
+    return state, next_probabilities(coming, said, constants)
+
+
+def answer(models: Models, path: np.ndarray, features: Columns, said: Columns, settings: Settings) -> dict[str, Columns]:
     """The rows of the three live tables for N candles.
 
     Parameters
     ----------
-    axes : (M, D) ``AXES`` of the minutes up to the last of the N candles, M >= N; NaN where a minute is unknown
+    path : (M, 5) ``PATH`` of the minutes up to the last of the N candles, M >= N; NaN where a minute is unknown
     features : (N,) columns of the features table
     said : (N,) evidence of the minute before each candle
     """
     stamps = features["timestamp"]
-    state = models.regimes.filtered(axes, settings.regime.memory, len(stamps))
-    coming = next_probabilities(state, models.regimes.ahead, said, settings.regime)
+    state, coming = regimes_along(models.regimes, models.foresight, path, said, settings.regime)
     rows = np.hstack([inputs(features, models.inputs), evidence.encode(said)])
     probability = models.warner.probability(atr_in_moves(features, settings), rows)
     threshold = warning_thresholds(stamps, features["atr_ratio"], settings)

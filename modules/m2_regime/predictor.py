@@ -24,15 +24,16 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
     features = run.workspace.read("live_features", last=memory + 1)
     row = row_at(features, timestamp, "live_features")
     said = evidence.at(run.workspace, timestamp - MINUTE_MS)
-    return model.answer(models(run), _axes(features, timestamp, memory), row, said, run.settings)
+    return model.answer(models(run), _path(features, timestamp, memory), row, said, run.settings)
 
 
 def models(run: Run) -> model.Models:
     """What the trainer exported, kept for as long as the manifest names the same files."""
-    regimes, numbers = run.artifacts.once("regime_export", None, _load)
+    regimes, foresight, numbers = run.artifacts.once("regime_export", None, _load)
     names = run.artifacts.entry("warning_export")["features"]
     own = names[: len(names) - len(evidence.names())]
-    return model.Models(regimes, model.Warner(trees=run.artifacts.once("warning_export", None, Trees), **numbers), own)
+    warner = model.Warner(trees=run.artifacts.once("warning_export", None, Trees), **numbers)
+    return model.Models(regimes, foresight, warner, own)
 
 
 def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
@@ -45,20 +46,22 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     }
 
 
-def _load(data: bytes) -> tuple[model.RegimeModel, dict[str, float]]:
-    """The regime model, and the numbers of the warner beside its trees, from their exported form."""
+def _load(data: bytes) -> tuple[model.RegimeModel, model.Foresight | None, dict[str, float]]:
+    """The regime model, the foresight, and the numbers of the warner beside its trees, from their exported form."""
     export = json.loads(data)
     arrays = {field.name: np.array(export[field.name]) for field in fields(model.RegimeModel)}
-    return model.RegimeModel(**arrays), export["warner"]
+    learned = export["foresight"]
+    foresight = learned and model.Foresight(**{key: np.array(value) for key, value in learned.items()})
+    return model.RegimeModel(**arrays), foresight, export["warner"]
 
 
-def _axes(features: Columns, timestamp: int, memory: int) -> np.ndarray:
-    """(memory, D) the axes of the minutes up to ``timestamp``; NaN where a minute has no row or a fallback."""
-    axes = np.full((memory, len(model.AXES)), np.nan)
+def _path(features: Columns, timestamp: int, memory: int) -> np.ndarray:
+    """(memory, 5) ``model.PATH`` of the minutes up to ``timestamp``; NaN where a minute has no row or a fallback."""
+    path = np.full((memory, len(model.PATH)), np.nan)
     back = (timestamp - features["timestamp"]) // MINUTE_MS
     usable = (back >= 0) & (back < memory) & (features["status"] == OK)
-    axes[memory - 1 - back[usable]] = inputs(features, list(model.AXES))[usable]
-    return axes
+    path[memory - 1 - back[usable]] = inputs(features, list(model.PATH))[usable]
+    return path
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ logging.getLogger("hmmlearn.base").setLevel(logging.ERROR)
 CHAIN_ROWS = 30_000
 """The newest rows that Baum-Welch sees: a month of minutes holds hundreds of regimes."""
 CRITERION_ROWS = 20_000
+FORESIGHT_ROWS, FORESIGHT_STEP = 60_000, 3
+"""The newest rows that the foresight learns from, and of them every how many: neighbours say nearly the same."""
+FORESIGHT_LEAST = 6_000
+"""Rows below which the chain alone foretells better: they hold too few changes to learn from."""
 STAY = 0.98
 """Probability of staying in a regime for one more minute from which Baum-Welch starts."""
 SPREAD = 0.3
@@ -57,20 +61,27 @@ class Outputs:
     def of(cls, rows: int) -> "Outputs":
         return cls(np.zeros((rows, len(REGIMES))), np.zeros((rows, len(REGIMES))), np.full(rows, np.nan))
 
-    def regimes(self, regimes: model.RegimeModel, axes: np.ndarray, said: Columns, block: np.ndarray, settings: Settings) -> None:
+    def regimes(
+        self,
+        regimes: model.RegimeModel,
+        foresight: model.Foresight | None,
+        path: np.ndarray,
+        said: Columns,
+        block: np.ndarray,
+        settings: Settings,
+    ) -> None:
         """Fill in the regimes of neighbouring rows ``block``; the filter looks back on the rows before them."""
-        memory = settings.regime.memory
-        first = max(0, block[0] - memory + 1)
-        self.state[block] = regimes.filtered(axes[first : block[-1] + 1], memory, len(block))
+        behind = path[max(0, block[0] - settings.regime.memory + 1) : block[-1] + 1]
         told = {key: values[block] for key, values in said.items()}
-        self.coming[block] = model.next_probabilities(self.state[block], regimes.ahead, told, settings.regime)
+        self.state[block], self.coming[block] = model.regimes_along(regimes, foresight, behind, told, settings.regime)
 
 
 def train(run: Run, progress: Progress) -> list[str]:
     """Fit on the training rows, write out-of-fold rows for what learns from them, and figures of the unseen tail."""
     settings = run.settings
     history = History.load(run.workspace, settings)
-    axes = inputs(history.features, list(model.AXES))
+    path = inputs(history.features, list(model.PATH))
+    axes = path[:, : len(model.AXES)]
     said = evidence.history(run.workspace, history.timestamps, lag=1)
     names = input_names(history.features)
     rows = np.hstack([inputs(history.features, names), evidence.encode(said)])
@@ -84,10 +95,11 @@ def train(run: Run, progress: Progress) -> list[str]:
     seen = np.zeros(len(history), bool)
     gap = history.walk.purge + history.walk.embargo
     for train_rows, test_rows in history.walk.split(history.training):
-        regimes, _ = fit_regimes(axes[train_rows], settings)
+        regimes, chain = fit_regimes(axes[train_rows], settings)
+        foresight = fit_foresight(path[train_rows], regimes, chain, settings)
         # The rows before the first block get its model's answers too; they are in sample and marked so.
         block = test_rows if seen.any() else np.arange(test_rows[-1] + 1)
-        outputs.regimes(regimes, axes, said, block, settings)
+        outputs.regimes(regimes, foresight, path, said, block, settings)
         warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
         raw[block] = warner.probability(reach[block], rows[block])
         slope, shift = _calibration(raw, moved, seen)
@@ -96,9 +108,10 @@ def train(run: Run, progress: Progress) -> list[str]:
         progress.advance()
     training = np.arange(history.training)
     regimes, chain = fit_regimes(axes[training], settings)
+    foresight = fit_foresight(path[training], regimes, chain, settings)
     mixture = fit_mixture((axes[training] - regimes.centre) / regimes.scale, settings.regime.components, settings)
     tail = np.arange(history.training, len(history))
-    outputs.regimes(regimes, axes, said, tail, settings)
+    outputs.regimes(regimes, foresight, path, said, tail, settings)
     warner, booster = fit_warner(reach, rows, moved, training[:-gap], names, settings)
     slope, shift = _calibration(raw, moved, seen)
     warner = replace(warner, slope=slope, shift=shift)
@@ -114,7 +127,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     run.artifacts.save_pickle("gmm_model", mixture, span, list(model.AXES))
     run.artifacts.save_pickle("hmm_model", chain, span, list(model.AXES))
     run.artifacts.save("warning_export", booster, span, names)
-    run.artifacts.save_json("regime_export", _export(regimes, warner), span, list(model.AXES))
+    run.artifacts.save_json("regime_export", _export(regimes, foresight, warner), span, list(model.AXES))
     run.workspace.write("regime_assignments", _assignments(history, outputs, settings))
     run.workspace.write(
         "transition_probs",
@@ -127,7 +140,7 @@ def train(run: Run, progress: Progress) -> list[str]:
     standard = (axes - regimes.centre) / regimes.scale
     figures = Figures()
     unseen = tail[history.known[tail]]
-    _regime_figures(figures, history, unseen, standard, mixture, chain, outputs, settings)
+    _regime_figures(figures, history, unseen, standard, mixture, chain, outputs, regimes, settings)
     stamps, probability = history.timestamps[unseen], outputs.warning[unseen]
     given = probability >= model.warning_thresholds(stamps, history.features["atr_ratio"][unseen], settings)
     atr, seed = history.features["atr"][unseen], settings.learning.seed
@@ -174,6 +187,31 @@ def fit_regimes(axes: np.ndarray, settings: Settings) -> tuple[model.RegimeModel
     chain.fit(newest)
     horizon = settings.labels.horizon
     return model.RegimeModel.of(centre, scale, chain.means_, chain.covars_, chain.transmat_, horizon), chain
+
+
+def fit_foresight(path: np.ndarray, regimes: model.RegimeModel, chain: GaussianHMM, settings: Settings) -> model.Foresight | None:
+    """What the chain in hindsight says one label horizon later, learned from the path of the axes; None for too few rows.
+
+    Parameters
+    ----------
+    path : (N, 5) training rows of ``model.PATH`` in time order
+    """
+    if len(path) < FORESIGHT_LEAST:
+        return None
+    newest, horizon = path[-FORESIGHT_ROWS:], settings.labels.horizon
+    hindsight = chain.predict_proba((newest[:, : len(model.AXES)] - regimes.centre) / regimes.scale).argmax(axis=1)
+    rows = np.arange(model.KEPT, len(newest) - horizon, FORESIGHT_STEP)
+    known = model.foresight_inputs(newest, len(newest))[rows]
+    centre, scale = known.mean(axis=0), known.std(axis=0) + 1e-12
+    # One row of each regime at the centre: then all eight are known, whichever the rows hold.
+    seen = np.stack(list(model.terms(known, centre, scale)), 1)
+    learned = np.vstack([seen, np.zeros((len(REGIMES), seen.shape[1]))])
+    later = np.append(hindsight[rows + horizon], np.arange(len(REGIMES)))
+    with warnings.catch_warnings():
+        # The last digits of the weights are not worth the rounds.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = LogisticRegression(max_iter=100).fit(learned, later)
+    return model.Foresight(centre, scale, fitted.coef_, fitted.intercept_)
 
 
 def fit_mixture(standard: np.ndarray, components: int, settings: Settings) -> GaussianMixture:
@@ -224,10 +262,11 @@ def _calibration(raw: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[
     return calibration.fit_platt(raw[seen], moved[seen]) if seen.any() else (1.0, 0.0)
 
 
-def _export(regimes: model.RegimeModel, warner: model.Warner) -> dict[str, object]:
+def _export(regimes: model.RegimeModel, foresight: model.Foresight | None, warner: model.Warner) -> dict[str, object]:
     return {
         "axes": list(model.AXES),
         **{key: value.tolist() for key, value in vars(regimes).items()},
+        "foresight": foresight and {key: value.tolist() for key, value in vars(foresight).items()},
         "warner": {key: value for key, value in vars(warner).items() if key != "trees"},
     }
 
@@ -254,6 +293,7 @@ def _regime_figures(
     mixture: GaussianMixture,
     chain: GaussianHMM,
     outputs: Outputs,
+    regimes: model.RegimeModel,
     settings: Settings,
 ) -> None:
     """Labels known at the time against those of the same model in hindsight, on rows that nothing was fitted on."""
@@ -261,6 +301,16 @@ def _regime_figures(
     hindsight = chain.predict_proba(standard[tail]).argmax(axis=1)
     label, coming = outputs.state[tail].argmax(axis=1), outputs.coming[tail].argmax(axis=1)
     regime_figures(figures, scope, stamps, label, coming, hindsight, settings.labels.horizon, seed)
+    horizon = settings.labels.horizon
+    later, now = hindsight[horizon:], label[:-horizon]
+    other = np.flatnonzero(later != now)
+    foreseen, by_chain = (
+        _likeliest_other(coming[:-horizon][other], now[other]) == later[other]
+        for coming in (outputs.coming[tail], outputs.state[tail] @ regimes.ahead)
+    )
+    value, low, high = share(foreseen, stamps[:-horizon][other], seed)
+    figure = f"which regime {horizon} minutes ahead, where it is another, accuracy"
+    figures.add(scope, figure, value, len(other), low, high, float(by_chain.mean()), "the chain's likeliest other")
     by_mixture = name_components(mixture.means_)[mixture.predict(standard[tail])]
     value, low, high = share(by_mixture == hindsight, stamps, seed)
     figures.add(scope, "regime accuracy of the mixture alone, without a chain", value, len(tail), low, high)
@@ -269,6 +319,13 @@ def _regime_figures(
         fitted = fit_mixture(part, components, settings)
         figures.add("training rows", f"BIC a row, {components} components", fitted.bic(part) / len(part), len(part))
         figures.add("training rows", f"AIC a row, {components} components", fitted.aic(part) / len(part), len(part))
+
+
+def _likeliest_other(coming: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(N,) the likeliest regime of (N, 8) probabilities beside the present label."""
+    others = coming.copy()
+    others[np.arange(len(label)), label] = -1
+    return others.argmax(axis=1)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hmmlearn.hmm import GaussianHMM
+from sklearn.linear_model import LogisticRegression
 
 from modules.core.settings import load_settings
+from modules.core.statistics import log_loss
 from modules.core.tables import Columns
 from modules.core.words import REGIMES
 from modules.m1_data_engine import context
@@ -17,19 +19,29 @@ from modules.m2_regime import predictor as live
 from tests.conftest import Desk
 
 SETTINGS = load_settings()
-ROWS = 4_000
+ROWS = trainer.FORESIGHT_LEAST
 NOTHING = {"whale_alert_score": 0.5, "impact_type": "none", "trajectory": 0.0, "volatility": 0.0}
 
 
 @pytest.fixture(scope="module")
-def axes() -> np.ndarray:
+def path() -> np.ndarray:
     columns = context.context(Market(simulate(ROWS + context.WARMUP, 5).candles))
-    return np.stack([columns[name] for name in model.AXES], 1)[context.WARMUP :]
+    return np.stack([columns[name] for name in model.PATH], 1)[context.WARMUP :]
+
+
+@pytest.fixture(scope="module")
+def axes(path: np.ndarray) -> np.ndarray:
+    return path[:, : len(model.AXES)]
 
 
 @pytest.fixture(scope="module")
 def trained(axes: np.ndarray) -> tuple[model.RegimeModel, GaussianHMM]:
     return trainer.fit_regimes(axes, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def foresight(trained: tuple[model.RegimeModel, GaussianHMM], path: np.ndarray) -> model.Foresight:
+    return trainer.fit_foresight(path, *trained, SETTINGS)
 
 
 def said(rows: int, **other: object) -> Columns:
@@ -92,21 +104,75 @@ def test_names_of_components_cover_all_eight() -> None:
 
 
 def test_next_probabilities_shift_as_the_settings_say() -> None:
-    state, ahead = np.full((1, 8), 1 / 8), np.eye(8)
-    still = model.next_probabilities(state, ahead, said(1), SETTINGS.regime)
+    even = np.full((1, 8), 1 / 8)
+    still = model.next_probabilities(even, said(1), SETTINGS.regime)
     np.testing.assert_allclose(still, 1 / 8)
 
     def at(coming: np.ndarray, *names: str) -> float:
         return float(sum(coming[0, REGIMES.index(name)] for name in names))
 
-    whale = model.next_probabilities(state, ahead, said(1, whale_alert_score=0.8, impact_type="sell_pressure"), SETTINGS.regime)
+    whale = model.next_probabilities(even, said(1, whale_alert_score=0.8, impact_type="sell_pressure"), SETTINGS.regime)
     assert at(whale, "TREND_DOWN", "VOLATILE_DOWN") == pytest.approx((0.25 + 0.2) / 1.2)
-    news = model.next_probabilities(state, ahead, said(1, trajectory=0.7), SETTINGS.regime)
+    news = model.next_probabilities(even, said(1, trajectory=0.7), SETTINGS.regime)
     assert at(news, "TREND_UP", "VOLATILE_UP") == pytest.approx((0.25 + 0.15) / 1.15)
-    heated = model.next_probabilities(state, ahead, said(1, volatility=0.6), SETTINGS.regime)
+    heated = model.next_probabilities(even, said(1, volatility=0.6), SETTINGS.regime)
     assert at(heated, "VOLATILE_UP", "VOLATILE_DOWN") == pytest.approx((0.25 + 0.1) / 1.1)
     for unmoved in (said(1, whale_alert_score=0.8, impact_type="buy_pressure"), said(1, whale_alert_score=0.7)):
-        np.testing.assert_allclose(model.next_probabilities(state, ahead, unmoved, SETTINGS.regime), 1 / 8)
+        np.testing.assert_allclose(model.next_probabilities(even, unmoved, SETTINGS.regime), 1 / 8)
+
+
+def test_the_foresight_foretells_more_than_the_chain() -> None:
+    """On rows that neither has learned from."""
+    cut, horizon = 16_000, SETTINGS.labels.horizon
+    columns = context.context(Market(simulate(cut + 5_000 + context.WARMUP, 1).candles))
+    path = np.stack([columns[name] for name in model.PATH], 1)[context.WARMUP :]
+    regimes, chain = trainer.fit_regimes(path[:cut, :3], SETTINGS)
+    foresight = trainer.fit_foresight(path[:cut], regimes, chain, SETTINGS)
+    hindsight = chain.predict_proba((path[cut:, :3] - regimes.centre) / regimes.scale).argmax(axis=1)
+    state = regimes.filtered(path[:, :3], SETTINGS.regime.memory, len(path) - cut)
+    foreseen = foresight.probabilities(path, len(path) - cut)[:-horizon]
+    by_chain = state[:-horizon] @ regimes.ahead
+    assert log_loss(foreseen, hindsight[horizon:]) < log_loss(by_chain, hindsight[horizon:]) - 0.05
+    assert (foreseen.argmax(axis=1) == hindsight[horizon:]).mean() > (by_chain.argmax(axis=1) == hindsight[horizon:]).mean()
+
+
+def test_of_too_few_rows_no_foresight_is_learned_and_the_chain_speaks(
+    trained: tuple[model.RegimeModel, GaussianHMM], path: np.ndarray
+) -> None:
+    assert trainer.fit_foresight(path[: trainer.FORESIGHT_LEAST - 1], *trained, SETTINGS) is None
+    state, coming = model.regimes_along(trained[0], None, path[:100], said(100), SETTINGS.regime)
+    np.testing.assert_allclose(coming, state @ trained[0].ahead, atol=1e-12)
+
+
+def test_the_foresight_of_one_row_is_that_of_a_history_and_never_looks_ahead(
+    path: np.ndarray, foresight: model.Foresight
+) -> None:
+    memory = SETTINGS.regime.memory
+    history = foresight.probabilities(path, ROWS)
+    np.testing.assert_allclose(history[model.KEPT :].sum(axis=1), 1)
+    for row in (memory - 1, 500, ROWS - 1):
+        alone = foresight.probabilities(path[row - memory + 1 : row + 1], 1)
+        assert np.array_equal(alone[0], history[row])
+
+
+def test_without_a_minute_that_the_foresight_looks_back_on_the_chain_speaks(
+    trained: tuple[model.RegimeModel, GaussianHMM], path: np.ndarray, foresight: model.Foresight
+) -> None:
+    regimes, memory = trained[0], SETTINGS.regime.memory
+    for lost in (0, model.BACK, model.KEPT):
+        holes = path[:memory].copy()
+        holes[memory - 1 - lost] = np.nan
+        state, coming = model.regimes_along(regimes, foresight, holes, said(1), SETTINGS.regime)
+        np.testing.assert_allclose(coming, state @ regimes.ahead, atol=1e-12)
+    whole, foretold = model.regimes_along(regimes, foresight, path[:memory], said(1), SETTINGS.regime)
+    assert np.abs(foretold - whole @ regimes.ahead).max() > 0.01
+
+
+def test_the_foresight_is_the_regression_that_was_fitted(path: np.ndarray, foresight: model.Foresight) -> None:
+    columns = np.stack(list(model.terms(model.foresight_inputs(path, 9), foresight.centre, foresight.scale)), 1)
+    fitted = LogisticRegression()
+    fitted.coef_, fitted.intercept_, fitted.classes_ = foresight.weights, foresight.intercept, np.arange(len(REGIMES))
+    np.testing.assert_allclose(foresight.probabilities(path, 9), fitted.predict_proba(columns), atol=1e-12)
 
 
 def test_thresholds_by_session_and_by_excitement() -> None:
