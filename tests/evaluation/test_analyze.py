@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modules.conductor.training import train
+from modules.core.errors import NotTrainedError, PipelineError
 from modules.core.module import Run
 from modules.evaluation.analyze import CHEATS, CHECKS, analyze
 from modules.evaluation.leakage import LEAKAGE, SHIFT, area, area_error
@@ -122,25 +123,28 @@ def test_the_front_door_on_the_honest_pipeline_and_on_features_that_cheat(traine
 
 
 def test_own_features_that_were_trained_and_changed_are_refused(trained: Desk) -> None:
-    (trained.root / "mine.py").write_text(cheats.FILE.read_text())
-    trained.config.write_text(CONFIG.replace("[data]\n", '[data]\nown_features = "mine.py"\n'))
-    train(trained.open(), ["m1_data_engine"], quiet=True)
-    (trained.root / "mine.py").write_text(cheats.FILE.read_text() + "\n")
-    done = trained.call("--analyze")
-    assert (done.returncode, "is not what was trained any more" in done.stderr) == (1, True), done.stderr
+    trained.config.write_text(OWN)
+    run = trained.open()
+    names, trained_with = run.artifacts.entry("scaler_{k}_export", 0)["features"], cheats.FILE.read_bytes()
+    run.artifacts.save("own_features", trained_with, (0, 1), names)
+    assert faults(run, FITTED) == {}
+    run.artifacts.save("own_features", trained_with + b"\n", (0, 1), names)
+    with pytest.raises(PipelineError, match=r"cheats\.py: is not what was trained any more"):
+        analyze(trained.open(), quiet=True)
 
 
 def test_it_needs_a_training(fresh: Desk) -> None:
-    done = fresh.call("--analyze", "--candles", fresh.follow)
-    assert (done.returncode, "no trained models" in done.stderr) == (1, True)
+    with pytest.raises(NotTrainedError):
+        analyze(fresh.open(fresh.follow), quiet=True)
+    assert not fresh.workspace.exists()
 
 
 def test_it_needs_enough_candles(trained: Desk) -> None:
     run = trained.open()
     candles = run.workspace.read("candles_history", last=2_000)
     run.workspace.write("candles_history", candles)
-    done = trained.call("--analyze")
-    assert (done.returncode, "2000 candles are too few to analyse" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(PipelineError, match="2000 candles are too few to analyse"):
+        analyze(run, quiet=True)
 
 
 def test_areas_by_hand() -> None:

@@ -115,7 +115,8 @@ def _watched(feature: Feature, where: str) -> Callable[[Market], Array]:
 
     def compute(market: Market) -> Array:
         try:
-            values = np.array(feature.compute(market), float)
+            with np.errstate(all="ignore"):
+                values = np.array(feature.compute(market), float)
         except Exception as error:
             raise PipelineError(f"{where}: {feature.name} failed: {type(error).__name__}: {error}") from error
         if values.shape != (len(market),):
