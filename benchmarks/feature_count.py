@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from modules.core import boosting
+from modules.core.calibration import fit_platt, platt
 from modules.core.history import History, input_names, inputs
 from modules.core.labels import BUY, SELL
 from modules.core.module import Run
@@ -22,7 +23,7 @@ from modules.core.statistics import log_loss
 from modules.core.telemetry import Progress
 from modules.core.trees import Trees
 from modules.m1_data_engine import trainer
-from modules.m2_regime.model import atr_in_moves
+from modules.m2_regime import model
 from modules.m2_regime.trainer import fit_warner
 
 
@@ -42,18 +43,25 @@ def main() -> None:
 
 
 def measure(history: History) -> str:
-    """Out-of-fold figures of the early warning and of one three-class model over all regimes."""
+    """Out-of-fold figures of the early warning and of one three-class model over all regimes, from the second block on:
+    the first has no earlier answers to calibrate the warning by."""
     settings = history.settings
     names = input_names(history.features)
     rows = inputs(history.features, names)
+    told, knows = np.hstack([rows, model.clock(history.timestamps)]), [*names, *model.CLOCK]
     label, moved = history.first_side()
     gap = settings.labels.horizon + 1 + settings.learning.embargo
-    reach = atr_in_moves(history.features, settings)
-    warning = np.full(len(history), np.nan)
+    volatilities, reach = model.volatilities(history.features), model.reach(history.features, settings)
+    excursion = history.excursion()
+    raw, warning = np.full(len(history), np.nan), np.full(len(history), np.nan)
     sides = np.full((len(history), 3), np.nan)
     for train_rows, test_rows in history.walk.split(history.training):
-        warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
-        warning[test_rows] = warner.probability(reach[test_rows], rows[test_rows])
+        warner, _ = fit_warner(volatilities, told, excursion, train_rows, knows, settings)
+        judged = ~np.isnan(raw[: train_rows[-1] + 1])
+        raw[test_rows] = warner.probability(volatilities[test_rows], told[test_rows], reach[test_rows])
+        if judged.any():
+            earlier = train_rows[judged]
+            warning[test_rows] = platt(raw[test_rows], *fit_platt(raw[earlier], moved[earlier]))
         fitted = boosting.fit(rows[train_rows], label[train_rows], names, settings.learning, 3, gap)
         sides[test_rows] = Trees(fitted.text).predict(rows[test_rows])
     seen = ~np.isnan(warning)

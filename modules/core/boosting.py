@@ -39,11 +39,11 @@ def fit(
 
     Parameters
     ----------
-    rows, label : (N, F) inputs in time order, (N,) integers below ``classes`` (2 = binary)
+    rows, label : (N, F) inputs in time order, (N,) integers below ``classes`` (2 = binary), numbers where that is 1
     gap : rows left out between the rows fitted on and those watched (purge and embargo)
     cut : number of the first row that is watched; default: the newest 15 %
     start : boosters to go on from, whose own watched rows begin no earlier than these
-    margin : (N,) log-odds that the trees are added to (binary only); a prediction must add them too
+    margin : (N,) log-odds (binary) or numbers that the trees are added to; a prediction must add them too
 
     Returns
     -------
@@ -76,8 +76,8 @@ def fit(
 def parameters(learning: Learning, classes: int, rows: int) -> dict[str, Any]:
     """Small, strongly regularised trees: minute candles are nearly all noise."""
     return {
-        "objective": "binary" if classes == 2 else "multiclass",
-        **({} if classes == 2 else {"num_class": classes}),
+        "objective": {1: "regression", 2: "binary"}.get(classes, "multiclass"),
+        **({"num_class": classes} if classes > 2 else {}),
         "learning_rate": 0.03,
         "num_leaves": 7,
         "min_data_in_leaf": min(1_000, max(20, rows // 100)),

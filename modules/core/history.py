@@ -13,6 +13,9 @@ from modules.core.tables import Columns, Workspace
 NOT_INPUTS = ("timestamp", "close", "depth_btc", "status")
 """Columns of a features table that no model takes: the price is a level, and depth is a rule of the fusion."""
 
+LEAST_EXCURSION = 1e-5
+"""Share of the close below which a market stands still: a tenth of a basis point."""
+
 
 def input_names(features: Columns) -> list[str]:
     """The columns of a features table that models take, in their order."""
@@ -95,6 +98,12 @@ class History:
         distance = labels.move_points(close, wanted.move_points, wanted.move_bps)
         label, moved = labels.first_side(self.candles["high"], self.candles["low"], close, distance, wanted.horizon)
         return label[self.position], moved[self.position]
+
+    def excursion(self) -> np.ndarray:
+        """(N,) ln of ``labels.excursion`` over the close; NaN in the last rows."""
+        high, low, close = (self.candles[key] for key in ("high", "low", "close"))
+        distance = labels.excursion(high, low, close, self.settings.labels.horizon)
+        return np.log(np.maximum(distance / close, LEAST_EXCURSION))[self.position]
 
     def outcome(self, side: int) -> np.ndarray:
         """(N,) gross return of a trade of this side decided at the row, as ``labels.barrier_outcome``."""

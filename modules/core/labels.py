@@ -39,6 +39,20 @@ def first_side(
     return label, moved
 
 
+def excursion(high: np.ndarray, low: np.ndarray, close: np.ndarray, horizon: int) -> np.ndarray:
+    """(N,) how far the high or low goes from the close within the horizon, USD; NaN where it reaches beyond the data.
+
+    ``first_side`` says moved where this is at least the distance, but for the last bit.
+    """
+    rows = len(close)
+    result = np.zeros(rows)
+    for ahead in range(1, horizon + 1):
+        up, down = high[ahead:] - close[:-ahead], close[:-ahead] - low[ahead:]
+        result[:-ahead] = np.maximum(result[:-ahead], np.maximum(up, down))
+    result[max(0, rows - horizon) :] = np.nan
+    return result
+
+
 def known(rows: int, horizon: int) -> np.ndarray:
     """(N,) bool: the row's horizon, and the candle after it at which a time exit fills, lie within the data."""
     return np.arange(rows) < rows - horizon - 1

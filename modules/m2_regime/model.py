@@ -10,14 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from modules.core import evidence
-from modules.core.calibration import platt, sigmoid
+from modules.core.calibration import platt
 from modules.core.catalog import NEXT
 from modules.core.history import inputs
 from modules.core.labels import move_points
 from modules.core.settings import Regime, Settings
 from modules.core.tables import Columns
 from modules.core.trees import Trees
-from modules.core.words import BEARISH_REGIMES, BULLISH_REGIMES, OK, REGIMES, VOLATILE_REGIMES, session_names
+from modules.core.words import (
+    BEARISH_REGIMES,
+    BULLISH_REGIMES,
+    DAY_MINUTES,
+    MINUTE_MS,
+    OK,
+    REGIMES,
+    VOLATILE_REGIMES,
+    session_names,
+)
 
 AXES = ("trend", "volatility", "place")
 """What a regime is told by: columns of the features table."""
@@ -220,37 +229,66 @@ def warnings(probability: np.ndarray, threshold: np.ndarray, coming: np.ndarray,
 
 @dataclass(frozen=True)
 class Warner:
-    """The early warning's model: a logistic regression on the ATR, which alone is hard to beat, and trees on top of it.
+    """The early warning's model: how far the price will go within the horizon, and so how likely beyond a distance.
+
+    The excursion tells more of each minute than whether it reached the distance, and does not drift with the price.
 
     Parameters
     ----------
-    weight, intercept : of the logistic regression over ln(ATR / distance of a move)
-    trees : what the other inputs add to its log-odds
-    slope, shift : calibration of the sum (Platt)
+    weights, intercept : of the linear regression of ln(excursion / close) over ``volatilities``
+    trees : what the other inputs add to it
+    slope, shift : calibration of the probability (Platt)
     """
 
-    weight: float
+    weights: list[float]
     intercept: float
     trees: Trees
     slope: float = 1.0
     shift: float = 0.0
 
-    def probability(self, atr_in_moves: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def probability(self, volatilities: np.ndarray, rows: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """(N,) calibrated probability that a move comes within the horizon.
+
+        A Brownian motion takes (half-width / volatility)² on average to leave a band, so it leaves at a rate that goes
+        with (excursion / distance)², and every second time where the two are equal.
 
         Parameters
         ----------
-        atr_in_moves : (N,) ln(ATR / distance of a move)
-        rows : (N, F) inputs of the trees
+        volatilities : (N, 3) of ``volatilities``
+        rows : (N, F) inputs of the trees, of ``warner_rows``
+        reach : (N,) ln(distance of a move / close)
         """
-        odds = self.intercept + self.weight * atr_in_moves + self.trees.predict(rows, raw=True)[:, 0]
-        return platt(sigmoid(odds), self.slope, self.shift)
+        excursion = self.intercept + self.trees.predict(rows, raw=True)[:, 0]
+        for weight, column in zip(self.weights, volatilities.T, strict=True):
+            excursion += weight * column
+        return platt(-np.expm1(-np.log(2) * np.exp(2 * (excursion - reach))), self.slope, self.shift)
 
 
-def atr_in_moves(features: Columns, settings: Settings) -> np.ndarray:
-    """(N,) ln of the ATR over the distance that counts as a move."""
-    distance = move_points(features["close"], settings.labels.move_points, settings.labels.move_bps)
-    return np.log(np.maximum(features["atr"], 1e-9) / distance)
+def volatilities(features: Columns) -> np.ndarray:
+    """(N, 3) what the excursion is proportional to: ln(ATR / close), the half hour's volatility, ln(ATR over the day's)."""
+    ratio = np.maximum(features["atr"], 1e-9) / features["close"]
+    return np.stack([np.log(ratio), features["volatility"], np.log(np.maximum(features["atr_ratio"], 1e-9))], 1)
+
+
+def reach(features: Columns, settings: Settings) -> np.ndarray:
+    """(N,) ln of the distance that counts as a move, over the close."""
+    close = features["close"]
+    return np.log(move_points(close, settings.labels.move_points, settings.labels.move_bps) / close)
+
+
+CLOCK = ("clock_minute_of_day", "clock_weekday", "clock_minute_of_hour")
+"""What the warner knows beside the features and the evidence: volatility has its hours."""
+
+
+def clock(timestamps: np.ndarray) -> np.ndarray:
+    """(N, 3) ``CLOCK``; weekday 0 is a Thursday, as the first day of 1970 was."""
+    minutes = timestamps // MINUTE_MS
+    return np.stack([minutes % DAY_MINUTES, minutes // DAY_MINUTES % 7, minutes % 60], 1)
+
+
+def warner_rows(features: Columns, names: list[str], said: Columns) -> np.ndarray:
+    """(N, F) inputs of the warner's trees: the named features, the evidence, the clock."""
+    return np.hstack([inputs(features, names), evidence.encode(said), clock(features["timestamp"])])
 
 
 @dataclass(frozen=True)
@@ -292,8 +330,8 @@ def answer(models: Models, path: np.ndarray, features: Columns, said: Columns, s
     """
     stamps = features["timestamp"]
     state, coming = regimes_along(models.regimes, models.foresight, path, said, settings.regime)
-    rows = np.hstack([inputs(features, models.inputs), evidence.encode(said)])
-    probability = models.warner.probability(atr_in_moves(features, settings), rows)
+    rows = warner_rows(features, models.inputs, said)
+    probability = models.warner.probability(volatilities(features), rows, reach(features, settings))
     threshold = warning_thresholds(stamps, features["atr_ratio"], settings)
     warning = warnings(probability, threshold, coming, settings.warning.direction_margin)
     likeliest = state.argmax(axis=1)

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def models(run: Run) -> model.Models:
     """What the trainer exported, kept for as long as the manifest names the same files."""
     regimes, foresight, numbers = run.artifacts.once("regime_export", None, _load)
     names = run.artifacts.entry("warning_export")["features"]
-    own = names[: len(names) - len(evidence.names())]
+    own = names[: len(names) - len(evidence.names()) - len(model.CLOCK)]
     warner = model.Warner(trees=run.artifacts.once("warning_export", None, Trees), **numbers)
     return model.Models(regimes, foresight, warner, own)
 
@@ -46,7 +47,7 @@ def fallback(run: Run, timestamp: int, why: str) -> dict[str, Columns]:
     }
 
 
-def _load(data: bytes) -> tuple[model.RegimeModel, model.Foresight | None, dict[str, float]]:
+def _load(data: bytes) -> tuple[model.RegimeModel, model.Foresight | None, dict[str, Any]]:
     """The regime model, the foresight, and the numbers of the warner beside its trees, from their exported form."""
     export = json.loads(data)
     arrays = {field.name: np.array(export[field.name]) for field in fields(model.RegimeModel)}

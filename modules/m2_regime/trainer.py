@@ -84,14 +84,15 @@ def train(run: Run, progress: Progress) -> list[str]:
     axes = path[:, : len(model.AXES)]
     said = evidence.history(run.workspace, history.timestamps, lag=1)
     names = input_names(history.features)
-    rows = np.hstack([inputs(history.features, names), evidence.encode(said)])
-    names = names + evidence.names()
+    rows = model.warner_rows(history.features, names, said)
+    names = [*names, *evidence.names(), *model.CLOCK]
     _, moved = history.first_side()
 
     progress.step("2 regime: walk-forward", settings.learning.folds)
     outputs = Outputs.of(len(history))
     raw = np.full(len(history), np.nan)
-    reach = model.atr_in_moves(history.features, settings)
+    excursion = history.excursion()
+    volatilities, reach = model.volatilities(history.features), model.reach(history.features, settings)
     seen = np.zeros(len(history), bool)
     gap = history.walk.purge + history.walk.embargo
     for train_rows, test_rows in history.walk.split(history.training):
@@ -100,8 +101,8 @@ def train(run: Run, progress: Progress) -> list[str]:
         # The rows before the first block get its model's answers too; they are in sample and marked so.
         block = test_rows if seen.any() else np.arange(test_rows[-1] + 1)
         outputs.regimes(regimes, foresight, path, said, block, settings)
-        warner, _ = fit_warner(reach, rows, moved, train_rows, names, settings)
-        raw[block] = warner.probability(reach[block], rows[block])
+        warner, _ = fit_warner(volatilities, rows, excursion, train_rows, names, settings)
+        raw[block] = warner.probability(volatilities[block], rows[block], reach[block])
         slope, shift = _calibration(raw, moved, seen)
         outputs.warning[block] = calibration.platt(raw[block], slope, shift)
         seen[test_rows[:-gap]] = True
@@ -112,10 +113,10 @@ def train(run: Run, progress: Progress) -> list[str]:
     mixture = fit_mixture((axes[training] - regimes.centre) / regimes.scale, settings.regime.components, settings)
     tail = np.arange(history.training, len(history))
     outputs.regimes(regimes, foresight, path, said, tail, settings)
-    warner, booster = fit_warner(reach, rows, moved, training[:-gap], names, settings)
+    warner, booster = fit_warner(volatilities, rows, excursion, training[:-gap], names, settings)
     slope, shift = _calibration(raw, moved, seen)
     warner = replace(warner, slope=slope, shift=shift)
-    outputs.warning[tail] = warner.probability(reach[tail], rows[tail])
+    outputs.warning[tail] = warner.probability(volatilities[tail], rows[tail], reach[tail])
     progress.advance()
     progress.done()
 
@@ -242,19 +243,27 @@ def name_components(means: np.ndarray) -> np.ndarray:
 
 
 def fit_warner(
-    reach: np.ndarray, rows: np.ndarray, moved: np.ndarray, train_rows: np.ndarray, names: list[str], settings: Settings
+    volatilities: np.ndarray,
+    rows: np.ndarray,
+    excursion: np.ndarray,
+    train_rows: np.ndarray,
+    names: list[str],
+    settings: Settings,
 ) -> tuple[model.Warner, bytes]:
-    """The model of "a move comes within the horizon", not calibrated yet, and the text of its trees."""
+    """The model of ln(excursion / close), its probability not calibrated yet, and the text of its trees.
+
+    Parameters
+    ----------
+    volatilities, rows : (N, 3) and (N, F) inputs of ``model.Warner.probability``
+    excursion : (N,) of ``History.excursion``
+    train_rows : the rows to learn from
+    """
     gap = settings.labels.horizon + 1 + settings.learning.embargo
-    happened = moved[train_rows]
-    if happened.any() and not happened.all():
-        base = LogisticRegression(C=1e3).fit(reach[train_rows, None], happened)
-        weight, intercept = float(base.coef_[0, 0]), float(base.intercept_[0])
-    else:
-        weight, intercept = 0.0, float(calibration.log_odds(np.array([happened.mean()]))[0])
-    margin = intercept + weight * reach[train_rows]
-    fitted = boosting.fit(rows[train_rows], happened.astype(int), names, settings.learning, 2, gap, margin=margin)
-    return model.Warner(weight, intercept, Trees(fitted.text)), fitted.text
+    design = np.hstack([np.ones((len(train_rows), 1)), volatilities[train_rows]])
+    intercept, *weights = np.linalg.lstsq(design, excursion[train_rows], rcond=None)[0].tolist()
+    margin = design @ np.array([intercept, *weights])
+    fitted = boosting.fit(rows[train_rows], excursion[train_rows], names, settings.learning, 1, gap, margin=margin)
+    return model.Warner(weights, intercept, Trees(fitted.text)), fitted.text
 
 
 def _calibration(raw: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> tuple[float, float]:

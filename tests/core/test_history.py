@@ -51,6 +51,17 @@ def test_rows_stand_at_their_own_candles(workspace):
         assert history.known[row] == (at + 13 < ROWS)
 
 
+def test_an_excursion_is_its_own_candles_share_of_the_close(workspace):
+    history, candles = History.load(workspace, SETTINGS), workspace.read("candles_history")
+    far = history.excursion()
+    for row in (0, 99, 100, 284, 400):
+        at = int((history.timestamps[row] - START) // MINUTE_MS)
+        ahead, close = slice(at + 1, at + 13), candles["close"][at]
+        dollars = max(candles["high"][ahead].max() - close, close - candles["low"][ahead].min())
+        assert far[row] == pytest.approx(np.log(dollars / close))
+    assert np.isnan(far[-1])
+
+
 def test_outcomes_use_the_atr_of_their_own_row(workspace):
     history = History.load(workspace, SETTINGS)
     for side in (1, -1):

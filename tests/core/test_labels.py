@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.core.labels import BUY, NEUTRAL, SELL, barrier_outcome, first_side, known, move_points
+from modules.core.labels import BUY, NEUTRAL, SELL, barrier_outcome, excursion, first_side, known, move_points
 
 LEVELS = st.integers(90, 110).map(float)
 
@@ -49,6 +49,15 @@ def test_both_sides_in_one_candle_are_neutral_but_a_move():
     high, low, close = np.array([100.0, 105, 100]), np.array([100.0, 95, 100]), np.full(3, 100.0)
     label, moved = first_side(high, low, close, np.full(3, 5.0), 1)
     assert (label[0], moved[0]) == (NEUTRAL, True)
+
+
+@given(candles(), st.integers(1, 15), st.integers(1, 15))
+def test_an_excursion_of_the_distance_is_a_move(bars, distance, horizon):
+    high, low, close = bars["high"], bars["low"], bars["close"]
+    far = excursion(high, low, close, horizon)
+    assert np.array_equal(np.isfinite(far), np.arange(len(close)) < len(close) - horizon)
+    _, moved = first_side(high, low, close, np.full(len(close), float(distance)), horizon)
+    assert np.array_equal(far >= distance, moved)
 
 
 def slow_outcome(bars, atr, side, stop_atr, target_atr, horizon):

@@ -80,6 +80,16 @@ def test_watched_rows_are_not_fitted_on():
     assert one.final.current_iteration() > other.final.current_iteration() == 1
 
 
+def test_numbers_are_learned_on_top_of_a_margin():
+    x, _ = data(2)
+    wanted = 3 * np.nan_to_num(x[:, 0]) + np.nan_to_num(x[:, 1])
+    margin = 3 * np.nan_to_num(x[:, 0])
+    fitted = boosting.fit(x, wanted, NAMES, LEARNING, 1, gap=76, margin=margin)
+    rest = Trees(fitted.text).predict(x, raw=True)[:, 0]
+    assert np.array_equal(rest, fitted.final.predict(x))
+    assert np.mean((margin + rest - wanted) ** 2) < np.mean((margin - wanted) ** 2) / 2
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5), (4,), (1, 1, 4)])
 def test_rows_of_another_width(trained, shape):
     with pytest.raises(ArtifactError, match="takes 4 features"):

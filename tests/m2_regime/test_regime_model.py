@@ -203,10 +203,29 @@ def test_what_the_predictor_loads_is_what_was_trained(trained_once: Desk) -> Non
     assert np.array_equal(models.warner.trees.predict(inputs, raw=True)[:, 0], raw)
 
 
-def test_the_warning_rises_with_the_atr_and_keeps_to_0_and_1(trained_once: Desk) -> None:
+def test_the_warning_rises_with_the_excursion_over_the_distance(trained_once: Desk) -> None:
     warner = live.models(trained_once.open()).warner
-    inputs = np.zeros((5, warner.trees.features))
-    probability = warner.probability(np.log(np.array([1e-6, 0.05, 0.2, 1.0, 1e3])), inputs)
+    inputs, calm = np.zeros((5, warner.trees.features)), np.tile([np.log(5e-4), 1.0, 0.0], (5, 1))
+    reach = np.log(np.array([1.0, 0.1, 0.01, 0.001, 1e-6]))
+    probability = warner.probability(calm, inputs, reach)
     assert (np.diff(probability) >= 0).all()
+    assert probability[-1] > probability[0]
     assert ((probability >= 0) & (probability <= 1)).all()
-    assert replace(warner, slope=0.0, shift=0.0).probability(np.zeros(5), inputs) == pytest.approx(0.5)
+    assert replace(warner, slope=0.0, shift=0.0).probability(calm, inputs, reach) == pytest.approx(0.5)
+
+
+def test_a_market_twice_as_dear_moves_twice_as_far() -> None:
+    """Prices and the distance multiplied by the same: nothing that the warner is told changes."""
+    features = {"timestamp": np.array([0]), "atr_ratio": np.array([1.2]), "volatility": np.array([0.5])}
+    cheap = features | {"close": np.array([30_000.0]), "atr": np.array([20.0])}
+    dear = features | {"close": np.array([60_000.0]), "atr": np.array([40.0])}
+    far = load_settings(overrides={"labels": {"move_points": 600.0}})
+    np.testing.assert_allclose(model.volatilities(cheap), model.volatilities(dear))
+    np.testing.assert_allclose(model.reach(cheap, SETTINGS), model.reach(dear, far))
+
+
+def test_the_warner_knows_the_hour() -> None:
+    features = {"timestamp": np.array([0, 61, 8 * 1_440 + 5]) * 60_000, "trend": np.arange(3.0)}
+    rows = model.warner_rows(features, ["trend"], said(3))
+    assert np.array_equal(rows[:, 0], np.arange(3.0))
+    assert rows[:, -len(model.CLOCK) :].tolist() == [[0, 0, 0], [61, 0, 1], [5, 1, 5]]
