@@ -4,6 +4,9 @@ usage: python -m benchmarks.reference_lines --workspace DIR --candles REPLAY_FIL
 
 DIR was trained with --train on the history that the replay file follows. The threshold is tuned for a precision of 0.85
 on the workspace's out-of-sample tail, before the first candle of the replay file; the replay file is only judged on.
+
+The pipeline has no output for the direction in 15 minutes. Its lines are of the specialists' leaning to the side that
+300 USD are reached on first, which answers another question: docs/decisions/015-direction.md.
 """
 
 import argparse
