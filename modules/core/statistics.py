@@ -12,6 +12,8 @@ DRAWS = 1_000
 LEAST_DAYS = 3
 AUC_BINS = 400
 QUIET_LAGS = 5
+SHORT_DAYS = 30
+"""Days below which what one day has in common with the next cannot be told from noise, and blocks last a day."""
 DEGENERATE = 1e-12
 DAY_MS = DAY_MINUTES * MINUTE_MS
 NORMAL = 1.959964
@@ -75,13 +77,15 @@ def interval(statistic: Statistic, days: np.ndarray, seed: int) -> tuple[float, 
 
 def block_days(values: np.ndarray) -> float:
     """The mean block length for the mean of (D,) daily values that estimates its variance best, in days and at least one:
-    the rule of Politis & White (2004) as corrected by Patton, Politis & White (2009)."""
+    the rule of Politis & White (2004) as corrected by Patton, Politis & White (2009). One below ``SHORT_DAYS``."""
     count = len(values)
     centred = values - values.mean() if count else values
     longest = int(np.ceil(np.sqrt(count))) + QUIET_LAGS
-    if count <= longest or np.ptp(values) <= DEGENERATE * np.abs(values).max():
+    if count < SHORT_DAYS or np.ptp(values) <= DEGENERATE * np.abs(values).max():
         return 1.0
     covariance = np.array([centred[lag:] @ centred[: count - lag] for lag in range(longest + 1)]) / count
+    if not covariance[0]:  # squares too small for a float
+        return 1.0
     loud = np.abs(covariance[1:] / covariance[0]) >= 2 * np.sqrt(np.log10(count) / count)
     # The first lag behind which the next ones are all within noise; where there is none, the last loud one.
     behind = [lag for lag in range(longest - QUIET_LAGS + 1) if not loud[lag : lag + QUIET_LAGS].any()]
