@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modules.core.statistics import Figures
+from modules.core.statistics import Figures, wilson
 from modules.core.tables import Columns
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 
@@ -53,9 +53,13 @@ def figures_of(
             rows, hits = of(alert), alert & label
             value = hits.sum() / rows.sum() if rows.any() else np.nan
             drawn = (weights @ hits) / np.maximum(weights @ rows, 1e-9)
+            low, high = _interval(drawn)
+            if rows.any():  # where all rows agree, a bootstrap would claim to know the share for certain
+                least = wilson(float(hits.sum()), int(rows.sum()))
+                low, high = min(low, least[0]), max(high, least[1])
             other = alerts[simple] & label
             best = other.sum() / max(of(alerts[simple]).sum(), 1)
-            figures.add(scope, f"{name}: {figure}", value, int(rows.sum()), *_interval(drawn), *_unless(name, simple, best))
+            figures.add(scope, f"{name}: {figure}", value, int(rows.sum()), low, high, *_unless(name, simple, best))
 
 
 def area(label: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> float:
