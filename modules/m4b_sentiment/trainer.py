@@ -171,19 +171,20 @@ def _add_quantised(figures: Figures, fitted: "training.Trained", part: "training
 def _history(run: Run, corpus: _Corpus, own: np.ndarray, encoder: PostEncoder, head: model.Head, figures: Figures) -> list[str]:
     """Write the sentiment of each candle of the history; where that cannot be, no older one stays behind.
 
-    Labelled posts count with their out-of-fold scores: a score of a model that learned from the very label would look
-    better than any live one. The folds are by text and not by time, so a name that became bad news later may colour an
+    Labelled posts count with their out-of-fold scores, or not at all where their fold was not run: a score of a model that
+    learned from the very label would look better than any live one. The folds are by text and not by time, so a name that became bad news later may colour an
     earlier post; no price ever enters.
     """
     run.workspace.path("sentiment_history").unlink(missing_ok=True)
     settings = run.settings.sentiment
     dated = np.flatnonzero(~np.isnan(corpus.stamps))
     dated = dated[np.argsort(corpus.stamps[dated], kind="stable")]
+    dated = dated[~np.isnan(own[dated, 0]) | (corpus.labels[dated] < 0)]
     dated = np.array([i for i in dated if not text.fault(corpus.texts[i])], int)
     keys = [model.key_of(corpus.texts[i]) for i in dated]
     dated = dated[model.first_said(corpus.stamps[dated].astype(np.int64).tolist(), keys)]
     if not len(dated):
-        return ["4B sentiment: no post has a date, so there is no sentiment history"]
+        return ["4B sentiment: no post that can be scored out of fold has a date, so there is no sentiment history"]
     missing = dated[np.isnan(own[dated, 0])]
     own[missing] = encoder.scores([corpus.texts[i] for i in missing], [str(source) for source in corpus.sources[missing]])
     stamps = np.array(model.strictly_later(corpus.stamps[dated].astype(np.int64).tolist()), np.int64)

@@ -9,6 +9,7 @@ import pytest
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import load_settings
+from modules.core.statistics import Figures
 from modules.core.telemetry import Progress
 from modules.m4b_sentiment import encoder, measure, model, text, trainer
 
@@ -63,6 +64,34 @@ def test_the_planted_news_are_found(learned, planted, stamps):
     assert loud.sum() > 1_000
     assert (np.sign(history["trajectory"]) == np.sign(told))[loud].mean() > 0.75
     assert any("4B sentiment: accuracy" in line for line in said)
+
+
+def test_a_labelled_post_whose_fold_was_not_run_counts_as_none(workspace, stamps):
+    run = Run.open(workspace, load_settings())
+    texts = ["one was scored out of fold", "two was learned from", "three has no label at all"]
+    corpus = trainer._Corpus(
+        texts,
+        np.array([stamps[1_000], stamps[5_000], stamps[9_000]], float),
+        np.array(["feed"] * 3, object),
+        np.array([2, 2, -1]),
+        np.array(["human", "human", ""], object),
+        np.array(texts, object),
+    )
+    own = np.full((3, 3), np.nan)
+    own[0] = [0.0, 0.1, 0.9]
+    asked = []
+
+    class Scorer:
+        def scores(self, texts, sources):
+            asked.extend(texts)
+            return np.tile([0.0, 0.1, 0.9], (len(texts), 1))
+
+    head = model.Head.of(run.artifacts.load_json("sentiment_export")["head"])
+    said = trainer._history(run, corpus, own, Scorer(), head, Figures())
+    assert asked == texts[2:]
+    assert said[0].startswith("4B sentiment: 2 dated posts")
+    loud = np.flatnonzero(run.workspace.read("sentiment_history")["trajectory"])
+    assert set(loud // 1_000) == {1, 9}
 
 
 def test_the_tables_and_the_picture_are_whole(learned):
