@@ -195,7 +195,9 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         itself = columns["baseline_is"] == HOLD
         columns["baseline"][itself], columns["baseline_is"][itself] = np.nan, ""
     figures, count = Figures(), len(trades["pnl"])
-    told, found = verdict(its.returns, trades["pnl"], tried, seed), luck.moments(its.returns)
+    at = np.flatnonzero(columns["figure"] == "mean_net_bps_a_trade")[0]
+    a_trade = float(columns["low"][at]), float(columns["high"][at])
+    told, found = verdict(its.returns, trades["pnl"], tried, seed, a_trade), luck.moments(its.returns)
     figures.add(scope, f"verdict: {told.words}", 1, count, baseline_is=told.why)
     if not count:
         return _together(figures.columns(), columns)

@@ -36,18 +36,22 @@ class Verdict:
     tries: int
 
 
-def verdict(returns: np.ndarray, pnl: np.ndarray, tries: int, seed: int) -> Verdict:
+def verdict(
+    returns: np.ndarray, pnl: np.ndarray, tries: int, seed: int, a_trade: tuple[float, float] = (np.nan, np.nan)
+) -> Verdict:
     """Judge a strategy by what it earned after costs on candles that it was not learned from.
 
     An edge: the deflated Sharpe ratio is above ``SURE``, the interval of the mean net a day lies above zero, and the
-    record is as long as ``LEAST_DAYS``, ``LEAST_TRADES`` and ``LEAST_LOSSES`` ask for. It loses where that interval lies
-    below zero. All else is luck, but for a strategy that made no trade at all.
+    record is as long as ``LEAST_DAYS``, ``LEAST_TRADES`` and ``LEAST_LOSSES`` ask for. It loses where that interval, or that
+    of the mean net a trade, lies below zero: who trades seldom loses little a day. All else is luck, but for a strategy
+    that made no trade at all.
 
     Parameters
     ----------
     returns : (D,) net returns of the account, one a UTC day of the whole span, idle days too
     pnl : (T,) net outcomes of its trades, in any unit
     tries : strategies tried until this one was chosen, this one among them (``tries.tried``)
+    a_trade : 95 % interval of the mean net outcome of a trade in bps, where it is known
     """
     returns, pnl = np.asarray(returns, float), np.asarray(pnl, float)
     if not len(pnl):
@@ -63,12 +67,14 @@ def verdict(returns: np.ndarray, pnl: np.ndarray, tries: int, seed: int) -> Verd
     )
     lacks = [f"only {found} {what} ({least} are asked for)" for found, least, what in record if found < least]
     earns = low > 0 and deflated > SURE
-    words = LOSES if high < 0 else EDGE if earns and not lacks else LUCK
+    words = EDGE if earns and not lacks else LOSES if high < 0 or a_trade[1] < 0 else LUCK
     sure = f"95 % {low:.2f} to {high:.2f}" if np.isfinite(low) else "too few days for an interval"
     skill = f"{deflated:.3f}" if np.isfinite(deflated) else "unknown"
     reasons = {
         EDGE: f"the whole interval is above zero and the deflated Sharpe ratio above {SURE}",
-        LOSES: "the whole interval is below zero",
+        LOSES: "the whole interval is below zero"
+        if high < 0
+        else f"the mean net of a trade is below zero, 95 % {a_trade[0]:.1f} to {a_trade[1]:.1f} bps",
         LUCK: " and ".join(lacks if earns else _doubts(low, deflated)),
     }
     why = (

@@ -141,3 +141,14 @@ def test_the_words_follow_from_the_figures(returns: np.ndarray, pnl: np.ndarray,
     assert found.words in (EDGE, LUCK, LOSES, IDLE)
     if found.words == LUCK:
         assert verdict(returns, pnl, tries + 10, 1).words == LUCK
+
+
+def test_who_seldom_trades_loses_too() -> None:
+    random = np.random.default_rng(5)
+    returns = np.where(random.random(300) < 0.05, random.normal(0, 2e-3, 300), 0.0)
+    pnl = random.normal(0, 20, 40)
+    assert verdict(returns, pnl, 1, 7).words == LUCK
+    told = verdict(returns, pnl, 1, 7, (-40.0, -20.0))
+    assert told.words == LOSES
+    assert told.why.endswith("the mean net of a trade is below zero, 95 % -40.0 to -20.0 bps.")
+    assert verdict(returns, pnl, 1, 7, (-40.0, 1.0)).words == LUCK
