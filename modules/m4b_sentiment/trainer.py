@@ -172,8 +172,8 @@ def _history(run: Run, corpus: _Corpus, own: np.ndarray, encoder: PostEncoder, h
     """Write the sentiment of each candle of the history; where that cannot be, no older one stays behind.
 
     Labelled posts count with their out-of-fold scores, or not at all where their fold was not run: a score of a model that
-    learned from the very label would look better than any live one. The folds are by text and not by time, so a name that became bad news later may colour an
-    earlier post; no price ever enters.
+    learned from the very label would look better than any live one. The folds are by text and not by time, so a name that
+    became bad news later may colour an earlier post; no price ever enters.
     """
     run.workspace.path("sentiment_history").unlink(missing_ok=True)
     settings = run.settings.sentiment
