@@ -83,7 +83,7 @@ def main() -> None:
             counts.update((costs, name, words) for costs, told in found.items() for name, words in told.items())
             if done % 10 == 0 or done == len(seeds):
                 print(f"{done} of {len(seeds)} markets", flush=True)
-    print(f"{options.variant} market, seeds {seeds[0]} to {seeds[-1]}, {options.learn} minutes learned from and {JUDGED} judged on")
+    print(f"{options.variant} market, seeds {seeds[0]} to {seeds[-1]}, learned from {options.learn} minutes, judged on {JUDGED}")
     for (costs, name, words), count in sorted(counts.items()):
         print(f"costs {costs:7s} {name:45s} {words:35s} {count:4d} of {len(seeds)}")
 
