@@ -9,6 +9,7 @@ import numpy as np
 
 from modules.core import evidence
 from modules.core.catalog import NEXT
+from modules.core.errors import ArtifactError
 from modules.core.history import inputs
 from modules.core.module import Run, one_row, predictor_main, row_at
 from modules.core.tables import Columns
@@ -29,11 +30,21 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
 
 
 def models(run: Run) -> model.Models:
-    """What the trainer exported, kept for as long as the manifest names the same files."""
-    regimes, foresight, numbers = run.artifacts.once("regime_export", None, _load)
+    """What the trainer exported, kept for as long as the manifest names the same files.
+
+    Raises
+    ------
+    ArtifactError : another version of the program exported it
+    """
+    trees = run.artifacts.once("warning_export", None, Trees)
+    try:
+        regimes, foresight, numbers = run.artifacts.once("regime_export", None, _load)
+        warner = model.Warner(trees=trees, **numbers)
+    except (KeyError, TypeError) as error:
+        path = run.artifacts.entry("regime_export")["path"]
+        raise ArtifactError(f"{path}: was made by another version of the program; train again with --train") from error
     names = run.artifacts.entry("warning_export")["features"]
     own = names[: len(names) - len(evidence.names()) - len(model.CLOCK)]
-    warner = model.Warner(trees=run.artifacts.once("warning_export", None, Trees), **numbers)
     return model.Models(regimes, foresight, warner, own)
 
 

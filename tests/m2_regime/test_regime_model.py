@@ -1,12 +1,14 @@
 """Module 2: what is exported equals what was trained, the filter never smooths, and the warnings follow their rules."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hmmlearn.hmm import GaussianHMM
 from sklearn.linear_model import LogisticRegression
 
+from modules.core.errors import ArtifactError
 from modules.core.settings import load_settings
 from modules.core.statistics import log_loss
 from modules.core.tables import Columns
@@ -229,3 +231,12 @@ def test_the_warner_knows_the_hour() -> None:
     rows = model.warner_rows(features, ["trend"], said(3))
     assert np.array_equal(rows[:, 0], np.arange(3.0))
     assert rows[:, -len(model.CLOCK) :].tolist() == [[0, 0, 0], [61, 0, 1], [5, 1, 5]]
+
+
+def test_a_model_of_another_version_is_told_in_words(trained_once: Desk, tmp_path: Path) -> None:
+    run = trained_once.copy(tmp_path / "desk").open()
+    export, entry = run.artifacts.load_json("regime_export"), run.artifacts.entry("regime_export")
+    older = {name: value for name, value in export.items() if name != "foresight"}
+    run.artifacts.save_json("regime_export", older, (entry["fitted_from"], entry["fitted_to"]), entry["features"])
+    with pytest.raises(ArtifactError, match=r"regime\.json: was made by another version of the program; train again"):
+        live.models(run)
