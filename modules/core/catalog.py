@@ -56,8 +56,9 @@ def _usd(name: str, **more: Any) -> Column:
     return Column(name, unit="USD", decimals=8, **more)
 
 
-TIMESTAMP = Column("timestamp", INTEGER, "Unix ms UTC, the candle's open", low=0, high=4_102_444_800_000)
-"""Up to the year 2100, so that a stamp in microseconds is told at once."""
+LATEST = 4_102_444_800_000
+"""Unix ms of the year 2100: a stamp in microseconds lies beyond it and is told at once."""
+TIMESTAMP = Column("timestamp", INTEGER, "Unix ms UTC, the candle's open", low=0, high=LATEST)
 STATUS = Column("status", TEXT, "ok, off, or fallback: why")
 CANDLE = (
     _usd("open", low=0),
@@ -464,7 +465,7 @@ _TABLES = (
     Table(
         "news_live",
         "data/news/live_feeds.csv",
-        (Column("timestamp", INTEGER, "Unix ms UTC, when we saw it", low=0), *POST, STATUS),
+        (Column("timestamp", INTEGER, "Unix ms UTC, when we saw it", low=0, high=LATEST), *POST, STATUS),
         M4B,
         (M4B,),
         keep=LIVE,
@@ -495,7 +496,7 @@ _TABLES = (
         "post_scores",
         "processed/live/post_scores.csv",
         (
-            Column("timestamp", INTEGER, "Unix ms UTC, as in news_live", low=0),
+            Column("timestamp", INTEGER, "Unix ms UTC, as in news_live", low=0, high=LATEST),
             Column("source", TEXT),
             Column("key", TEXT, "hash of the folded text: the same for posts that say the same"),
             *(_share(f"p_{name}", decimals=6) for name in ("negative", "neutral", "positive")),
@@ -509,7 +510,7 @@ _TABLES = (
         "sentiment_attention",
         "processed/live/sentiment_attention.csv",
         (
-            Column("timestamp", INTEGER, "Unix ms UTC, when we saw the post", low=0),
+            Column("timestamp", INTEGER, "Unix ms UTC, when we saw the post", low=0, high=LATEST),
             *POST,
             Column("score", unit="-1..1", low=-1, high=1, decimals=6),
             _share("attention", decimals=6),
@@ -616,7 +617,7 @@ _TABLES = (
         "tries",
         "performance/tries.csv",
         (
-            Column("timestamp", INTEGER, "Unix ms UTC, when it was first evaluated", low=0),
+            Column("timestamp", INTEGER, "Unix ms UTC, when it was first evaluated", low=0, high=LATEST),
             Column("what", CHOICE, choices=MODES),
             Column("strategy", TEXT),
             Column("key", TEXT, "SHA-256 of all that it depends on; no two rows have the same"),

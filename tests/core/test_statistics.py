@@ -28,7 +28,7 @@ DAYS, A_DAY = 40, 24
 
 
 def ratio(sums):
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         return sums[:, 0] / sums[:, 1]
 
 
