@@ -17,7 +17,8 @@ from modules.core.tables import Columns
 ANNUAL = float(np.sqrt(365.25))
 """A daily Sharpe or Sortino ratio times this is the annual one, were days independent: crypto trades every day."""
 COVERAGES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-BINS = 10
+EDGES = (*np.arange(1, 10) / 10, 0.95, 0.98, 0.99, 0.995)
+"""Shares of the rows at which a calibration curve begins a new bin: tenths, and finer where decisions are made."""
 DEGENERATE = 1e-12
 SLIPPAGE_DRAWN = (0.001, 0.005)
 
@@ -290,7 +291,7 @@ class Calibration:
 
     Parameters
     ----------
-    said, happened, low, high, n : (K,) of bins of about equally many rows: the mean probability, the share that happened
+    said, happened, low, high, n : (K,) of the bins between ``EDGES``: the mean probability, the share that happened
         with its 95 % interval, the rows
     brier : mean squared error of the probability = reliability - resolution + uncertainty + within
     reliability, resolution, uncertainty : Murphy (1973), over the bins
@@ -320,7 +321,7 @@ def calibration(probability: np.ndarray, happened: np.ndarray, timestamps: np.nd
     timestamps : (N,) Unix ms, for the intervals (``statistics.share``: over days, never narrower than Wilson's)
     """
     probability, happened = np.asarray(probability, float), np.asarray(happened, bool)
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = np.unique(np.quantile(probability, EDGES))
     _, place, n = np.unique(np.searchsorted(edges, probability, side="right"), return_inverse=True, return_counts=True)
     said = np.bincount(place, weights=probability) / n
     shares = [share(happened[place == k], np.asarray(timestamps)[place == k], seed) for k in range(len(n))]

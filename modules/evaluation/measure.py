@@ -19,7 +19,7 @@ from modules.m6_executor.funding import funding_due
 from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
 
 HELD = "buy and hold"
-SPLIT = (OURS, STRICT, "specialists alone", "plain LightGBM")
+SPLIT = (OURS, STRICT, "plain LightGBM", "specialists alone")
 """Strategies whose trades are told by regime, session, month and hour."""
 TOLD = ("win_rate", "mean_net_bps_a_trade", "total_return", "max_drawdown")
 """Figures of each strategy that the command says aloud."""
