@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from modules.core.catalog import FIGURES
+from modules.core.tables import Columns, from_rows
 from modules.core.words import DAY_MINUTES, MINUTE_MS
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -218,13 +220,8 @@ class Figures:
     ) -> None:
         self.rows.append((scope, figure, value, low, high, n, baseline, baseline_is))
 
-    def columns(self) -> dict[str, np.ndarray]:
-        names = ("scope", "figure", "value", "low", "high", "n", "baseline", "baseline_is")
-        kinds = (object, object, float, float, float, np.int64, float, object)
-        return {
-            name: np.array([row[i] for row in self.rows], dtype=kind)
-            for i, (name, kind) in enumerate(zip(names, kinds, strict=True))
-        }
+    def columns(self) -> Columns:
+        return from_rows(FIGURES, self.rows)
 
 
 def warning_figures(

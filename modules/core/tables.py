@@ -215,6 +215,13 @@ class Workspace:
             write_atomically(path, _join(header, _merged(path, there, fresh)))
 
 
+def from_rows(columns: Sequence[Column], rows: Sequence[Sequence]) -> Columns:
+    """A table in memory from rows of cells in the columns' order."""
+    cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    kinds = {NUMBER: float, INTEGER: np.int64}
+    return {c.name: np.array(values, kinds.get(c.kind, object)) for c, values in zip(columns, cells, strict=True)}
+
+
 def parse(table: Table, path: Path, header: list[str], lines: Sequence[str], first_row: int = 2) -> Columns:
     """Rows of text as columns, every fault of theirs listed at once; ``first_row`` is the first line's row in the file."""
     faults = [f"column {name} is missing" for name in _expected(table) if name not in header]

@@ -1,11 +1,12 @@
 """What a check of ``--analyze`` found: the rows of ``performance/analysis.csv``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from modules.core.tables import Columns
+from modules.core.catalog import TABLES
+from modules.core.tables import Columns, from_rows
 
 PASS, FAIL, NOTE = "pass", "fail", "note"
 
@@ -32,9 +33,5 @@ class Finding:
 
 def table(findings: Sequence[Finding]) -> Columns:
     """The columns of the table ``analysis_stats``; a value that is not finite is an empty cell."""
-    kinds = {"value": float, "n": np.int64}
-    columns = {
-        field.name: np.array([getattr(finding, field.name) for finding in findings], kinds.get(field.name, object))
-        for field in fields(Finding)
-    }
+    columns = from_rows(TABLES["analysis_stats"].columns, [astuple(finding) for finding in findings])
     return columns | {"value": np.where(np.isfinite(columns["value"]), columns["value"], np.nan)}

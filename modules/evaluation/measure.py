@@ -9,7 +9,7 @@ from modules.core.catalog import CURVE, GROUP, NEXT
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
 from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures
-from modules.core.tables import Columns, datetime_ist
+from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import Simulation, simulate
@@ -375,8 +375,7 @@ def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Col
                 at, pnl, bps = stamps[decided[part]], trades["pnl"][part], trades["pnl_bps"][part]
                 seed = settings.learning.seed
                 rows.append((name, by, key, part.sum(), *share(pnl > 0, at, seed), *mean(bps, at, seed), pnl.sum()))
-    kinds = [object] * 3 + [int] + [float] * 7
-    return {column.name: np.array([row[i] for row in rows], kinds[i]) for i, column in enumerate(GROUP)}
+    return from_rows(GROUP, rows)
 
 
 def _hoped_for(stats: Columns, scope: str) -> Columns:
@@ -443,5 +442,4 @@ class _Curves:
         self.rows += [(plot, curve, *axes, *point) for point in zip(x, y, *ends, strict=True)]
 
     def columns(self) -> Columns:
-        kinds = [object] * 4 + [float] * 4 + [int]
-        return {column.name: np.array([row[i] for row in self.rows], kinds[i]) for i, column in enumerate(CURVE)}
+        return from_rows(CURVE, self.rows)

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from modules.core import clock
-from modules.core.catalog import INTEGER, NUMBER, TABLES
+from modules.core.catalog import TABLES
 from modules.core.errors import TableError
 from modules.core.module import REPOSITORY
-from modules.core.tables import Columns, Workspace
+from modules.core.tables import Columns, Workspace, from_rows
 
 RESEARCH = REPOSITORY / "docs" / "tries.csv"
 """What was tried to make the pipeline what it is; it comes with the program."""
-KINDS = {NUMBER: float, INTEGER: np.int64}
 RESEARCH_COLUMNS = ["date", "what", "where chosen", "result", "kept"]
 
 
@@ -66,8 +65,8 @@ def record(workspace: Workspace, tries: Sequence[Try]) -> None:
             known.add(its.key)
             fresh.append((clock.now_ms(), *astuple(its)))
     if fresh:
-        new = dict(zip(old, zip(*fresh, strict=True), strict=True))
-        columns = {name: np.append(values, np.array(new[name], values.dtype)) for name, values in old.items()}
+        new = from_rows(TABLES["tries"].columns, fresh)
+        columns = {name: np.append(values, new[name]) for name, values in old.items()}
         workspace.write("tries", columns)
 
 
@@ -90,7 +89,7 @@ def tried(workspace: Workspace, research: Path = RESEARCH) -> Tried:
 def _log(workspace: Workspace) -> Columns:
     if workspace.exists("tries"):
         return workspace.read("tries")
-    return {column.name: np.zeros(0, KINDS.get(column.kind, object)) for column in TABLES["tries"].columns}
+    return from_rows(TABLES["tries"].columns, [])
 
 
 def _researched(path: Path) -> int:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modules.core.catalog import TABLES
 from modules.core.statistics import Figures, wilson
-from modules.core.tables import Columns
+from modules.core.tables import Columns, from_rows
 from modules.m4b_sentiment.encoder import domain
 from modules.m4b_sentiment.model import LABELS
 
@@ -109,8 +110,7 @@ def confusion(measured: Measured) -> Columns:
             for predicted in range(3):
                 n = int(((measured.labels[here] == label) & (ours[here] == predicted)).sum())
                 rows.append((scope, LABELS[label], LABELS[predicted], n))
-    names = ("scope", "label", "predicted", "n")
-    return {name: np.array([row[i] for row in rows], object if i == 0 else np.int64) for i, name in enumerate(names)}
+    return from_rows(TABLES["sentiment_confusion"].columns, rows)
 
 
 def calibration(measured: Measured) -> Columns:
@@ -118,8 +118,7 @@ def calibration(measured: Measured) -> Columns:
     rows, ours = [], _within(measured.scores, measured)
     for scope, here in scopes(measured).items():
         rows += [(scope, *part) for part in _bins(ours[here], measured.labels[here])]
-    names, kinds = ("scope", "confidence", "accuracy", "n"), (object, float, float, np.int64)
-    return {name: np.array([row[i] for row in rows], dtype=kind) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))}
+    return from_rows(TABLES["sentiment_calibration"].columns, rows)
 
 
 def calibration_plot(table: Columns) -> str:

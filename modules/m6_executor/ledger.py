@@ -16,7 +16,7 @@ import numpy as np
 
 from modules.core.catalog import FIGURES, INTEGER, NUMBER, TABLES, Column
 from modules.core.errors import PipelineError
-from modules.core.tables import Columns
+from modules.core.tables import Columns, from_rows
 from modules.core.words import OK
 from modules.m6_executor.model import Account, Candle, Decision, Position, Step, Trade
 from modules.m6_executor.reports import HOUR_MS, Course
@@ -220,12 +220,7 @@ class Ledger:
     def _columns(self, query: str, columns: tuple[Column, ...]) -> Columns:
         with self._plainly():
             rows = self._db.execute(query).fetchall()
-        cells = zip(*rows, strict=True) if rows else [()] * len(columns)
-        kinds = {INTEGER: np.int64, NUMBER: float}
-        return {
-            column.name: np.array(values, dtype=kinds.get(column.kind, object))
-            for column, values in zip(columns, cells, strict=True)
-        }
+        return from_rows(columns, rows)
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
