@@ -17,6 +17,7 @@ from modules.core.statistics import (
     interval,
     log_loss,
     mean,
+    regime_figures,
     share,
     stationary,
     student,
@@ -192,3 +193,20 @@ def test_figures_are_a_table(tmp_path):
     assert np.isnan([back["value"][1], back["low"][1], back["baseline"][1]]).all()
     workspace.write("reports", Figures().columns())
     assert len(workspace.read("reports")["n"]) == 0
+
+
+def test_regimes_ahead_and_at_their_change_by_hand():
+    hindsight = np.array(list("AAAABBBBAAAA"))
+    label = np.array(list("AAAAABBBBAAA"))
+    coming = np.array(list("AAABBBAAAAAA"))
+    figures = Figures()
+    regime_figures(figures, "here", np.arange(12) * MINUTE_MS, label, coming, hindsight, 2, 1)
+    found = {figure: (value, n, baseline) for _, figure, value, _, _, n, baseline, _ in figures.rows}
+    assert found["regime accuracy"] == (pytest.approx(10 / 12), 12, pytest.approx(7 / 11))
+    assert found["regime accuracy in the minute of a change"] == (0, 2, 0)
+    assert found["regime 2 minutes ahead, accuracy"] == (pytest.approx(9 / 10), 10, pytest.approx(4 / 10))
+    assert found["regime 2 minutes ahead where it changes, accuracy"] == (pytest.approx(3 / 4), 4, 0)
+    figures = Figures()
+    regime_figures(figures, "here", np.arange(12) * MINUTE_MS, hindsight, coming, hindsight, 2, 1)
+    at_once = next(row for row in figures.rows if row[1] == "regime accuracy in the minute of a change")
+    assert (at_once[2], at_once[6]) == (1, 0)

@@ -1,5 +1,6 @@
 """The figures of an evaluation, against counting by hand and against what was planted."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from modules.core.tables import Columns, Workspace
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
 from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, strategies
+from modules.evaluation.tries import tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from tests.evaluation.sayings import START, sayings
 
@@ -59,8 +61,8 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     said = clairvoyant(sayings(40, volatility=2e-3))
     traded = trade(said, SETTINGS)
 
-    def told(tried: int) -> str:
-        return next(name for name in evaluate(said, traded, SETTINGS, tried).stats["figure"] if name.startswith("verdict"))
+    def told(count: int) -> str:
+        return next(name for name in evaluate(said, traded, SETTINGS, count).stats["figure"] if name.startswith("verdict"))
 
     assert told(1) == "verdict: has an edge after costs"
     run = Run.open(tmp_path, SETTINGS)
@@ -68,11 +70,22 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
         lines = conclude(run, said, "backtest")
     assert lines[0].startswith("fused rule, ")
     assert ": has an edge after costs. Mean net " in lines[0]
-    log = run.workspace.read("tries")
+    log, stats = run.workspace.read("tries"), run.workspace.read("backtest_stats")
+    count = stats["value"][stats["figure"] == "strategies tried so far"][0]
+    assert count == tried(run.workspace).count > len(log["key"])
+    assert f"asked for, after {count:.0f} tries" in stats["baseline_is"]
     assert sorted(log["strategy"]) == sorted(name for name in traded if name not in (HELD, NOTHING, RANDOM, SELDOM))
     random = [line for line in lines if line.startswith(RANDOM)]
     assert len(random) == 1
     assert ": loses. " in random[0]
+
+
+def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
+    found = measured(clairvoyant(sayings(volatility=2e-3)))
+    for name in ("win_rate", "profit_factor", "max_drawdown"):
+        ours, hoped = figure(found, OURS, name), figure(found, "hoped for", name)
+        assert (hoped["value"], hoped["n"]) == (ours["value"], ours["n"])
+        assert np.isfinite(hoped["value"])
 
 
 def test_groups_add_up_to_the_strategy() -> None:
@@ -80,6 +93,9 @@ def test_groups_add_up_to_the_strategy() -> None:
     found = measured(said)
     run = simulate(said, strategies(said, SETTINGS)[OURS], SETTINGS.costs, SETTINGS.labels.horizon, SETTINGS.executor.capital)
     groups = found.groups
+    regimes = (groups["strategy"] == OURS) & (groups["by"] == "regime")
+    told = dict(zip(groups["group"][regimes], groups["trades"][regimes], strict=True))
+    assert told == Counter(said["regime"][run.trades["decided"]])
     for by in ("regime", "session", "month", "hour"):
         part = (groups["strategy"] == OURS) & (groups["by"] == by)
         assert groups["trades"][part].sum() == len(run.trades["pnl"]) > 20
@@ -119,6 +135,16 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     assert precision["baseline"] == pytest.approx(moved[row].mean())
     brier = figure(found, "calibration", "early warning: a move comes: Brier score")
     assert brier["value"] == pytest.approx(((0.25 - moved[row]) ** 2).mean())
+    paid = {
+        side: labels.barrier_outcome(said, said["atr"], sign, 2.0, 3.0, SETTINGS.labels.horizon)[row] - 0.003
+        for side, sign in (("BUY", 1), ("SELL", -1))
+    }
+    profit = figure(found, "calibration", "fusion: a SELL ends in profit after costs: Brier score")
+    assert profit["value"] == pytest.approx(((said["profit_sell"][row] - (paid["SELL"] > 0)) ** 2).mean())
+    curves = found.curves
+    every = (curves["plot"] == "selectivity: expectancy") & (curves["x"] == 100)
+    promised = np.where(said["promised"][row] == "BUY", paid["BUY"], paid["SELL"])
+    assert curves["y"][every] == pytest.approx(np.full(2, 1e4 * promised.mean()))
     accuracy = figure(found, "regime", "regime accuracy")
     assert accuracy["value"] == pytest.approx((said["hindsight"] == "STABLE_LOW").mean())
     buys = figure(found, "calibration", "specialists: the upper side comes first: Brier score")
