@@ -89,7 +89,7 @@ def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
 
 
 def test_groups_add_up_to_the_strategy() -> None:
-    said = clairvoyant(sayings(volatility=2e-3))
+    said = clairvoyant(sayings(volatility=2e-3), every=7)
     found = measured(said)
     run = simulate(said, strategies(said, SETTINGS)[OURS], SETTINGS.costs, SETTINGS.labels.horizon, SETTINGS.executor.capital)
     groups = found.groups
