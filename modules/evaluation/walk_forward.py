@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -70,14 +71,23 @@ class Fold:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that its rows depend on, but for the code."""
+        """SHA-256 of everything that its rows depend on, but for the libraries."""
         sections = {name: values for name, values in asdict(self.settings).items() if name not in WITHOUT}
-        digest = hashlib.sha256(json.dumps([sections, self.first], sort_keys=True).encode() + self.own)
+        digest = hashlib.sha256(json.dumps([code(), sections, self.first], sort_keys=True).encode() + self.own)
         for table, rows in {"learn": self.learn, "asked": self.asked, **self.extras}.items():
             for name, values in rows.items():
                 digest.update(f"{table} {name} {values.dtype} {len(values)}".encode())
                 digest.update(values.tobytes())
         return digest.hexdigest()
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the source of all rooms, as this process first saw it."""
+    rooms, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(rooms.rglob("*.py")):
+        digest.update(f"{path.relative_to(rooms).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def walk_forward(
@@ -104,7 +114,8 @@ def walk_forward(
     Raises
     ------
     SettingsError : there is no candle file
-    PipelineError : too few candles for one fold; a fold that cannot be trained, by its number; no such cluster
+    PipelineError : too few candles for one fold; a fold that cannot be trained, by its number; no such cluster, or one
+        that runs other code
     """
     if run.candles is None:
         raise SettingsError("--walk-forward needs a candle file: --candles FILE")
@@ -118,7 +129,7 @@ def walk_forward(
         finished, others = _finished(run.workspace, recipes)
         progress.done()
         before = f", {len(finished)} of them finished before" if finished else ""
-        gone = f"; {others} earlier ones of other candles or settings are deleted" if others else ""
+        gone = f"; {others} earlier ones of other candles, settings or code are deleted" if others else ""
         progress.step(f"walk-forward: {len(folds)} folds{before}{gone}", len(folds))
         progress.advance(len(finished))
         missing = [fold for fold in folds if str(fold.k) not in finished]
@@ -269,6 +280,11 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
         try:
             client.wait_for_workers(1, timeout=PATIENCE_S)
             client.run(exec, f"import {__name__}")
+            others = [worker for worker, its in client.run(code).items() if its != code()]
+            if others:
+                raise PipelineError(
+                    f"--cluster {address}: {', '.join(others)} runs other code than this folder; start it with the same"
+                )
         except TimeoutError:
             raise PipelineError(f"--cluster {address}: the scheduler has no worker") from None
         except ImportError as error:

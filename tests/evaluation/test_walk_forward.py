@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -242,6 +243,21 @@ def test_a_fold_that_fails_on_a_cluster_is_told_as_at_home(ready: Desk, cluster:
         assert told.endswith("own_feature failed: ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.slow
+def test_a_worker_with_other_code_makes_no_fold(ready: Desk, cluster: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(REPOSITORY / "modules", copy / "modules")
+    for name in ("run_pipeline.py", "config.toml"):
+        shutil.copy(REPOSITORY / name, copy)
+    with (copy / "modules/m2_regime/model.py").open("a") as file:
+        file.write("# changed\n")
+    command = [sys.executable, copy / "run_pipeline.py", "--walk-forward", "--candles", ready.learn, "--cluster", cluster]
+    command += ["--workspace", ready.workspace, "--config", ready.config, "--quiet"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=copy)
+    assert re.fullmatch(r"error: --cluster \S+: \S+ runs other code than this folder; start it with the same\n", done.stderr)
+    assert done.returncode == 1
+
+
 # It goes on where it was stopped
 
 
@@ -287,7 +303,14 @@ def test_folds_of_another_recipe_are_deleted_and_it_says_so(
     with pytest.raises(PipelineError):
         walk(walked, no_further, quiet=False)
     assert rows_of(walked) == {}
-    assert "2 earlier ones of other candles or settings are deleted" in capsys.readouterr().err
+    assert "2 earlier ones of other candles, settings or code are deleted" in capsys.readouterr().err
+
+
+def test_folds_of_other_code_are_deleted(walked: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "code", lambda: "other")
+    with pytest.raises(PipelineError):
+        walk(walked, no_further)
+    assert rows_of(walked) == {}
 
 
 def test_settings_that_no_row_depends_on_cost_no_fold(walked: Desk) -> None:
