@@ -13,6 +13,8 @@ from modules.core.tables import Columns, Workspace
 NOT_INPUTS = ("timestamp", "close", "depth_btc", "status")
 """Columns of a features table that no model takes: the price is a level, and depth is a rule of the fusion."""
 
+LEAST_TRAINED = 200
+"""Rows that the first walk-forward block must leave to learn from."""
 LEAST_EXCURSION = 1e-5
 """Share of the close below which a market stands still: a tenth of a basis point."""
 
@@ -73,6 +75,12 @@ class History:
         training = int(len(position) * (1 - settings.data.out_of_sample))
         learning = settings.learning
         walk = PurgedWalkForward(learning.folds, settings.labels.horizon + 1, learning.embargo)
+        least = training // walk.folds - walk.purge - walk.embargo
+        if least < LEAST_TRAINED:
+            raise PipelineError(
+                f"[learning] folds = {walk.folds} cuts {training} training rows into blocks of which the first leaves"
+                f" {max(0, least)} to learn from, and {LEAST_TRAINED} are needed: take fewer folds or more candles"
+            )
         return cls(features, candles, position, training, walk, settings)
 
     def __len__(self) -> int:

@@ -1,5 +1,7 @@
 """The trainers' history: every row at its own candle, and the gaps that the settings ask for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from table_rows import START, part, plain
@@ -12,7 +14,7 @@ from modules.core.settings import load_settings
 from modules.core.tables import Workspace
 from modules.core.words import MINUTE_MS
 
-ROWS = 700
+ROWS = 1_600
 SETTINGS = load_settings(overrides={"labels": {"horizon": 12, "move_points": 30.0}, "learning": {"embargo": 33, "folds": 5}})
 
 
@@ -83,6 +85,12 @@ def test_the_walk_is_as_the_settings_say(workspace):
         if len(train):
             assert history.timestamps[test[0]] - history.timestamps[train[-1]] >= (13 + 33) * MINUTE_MS
     assert history.span(np.array([3, 7])) == (history.timestamps[3], history.timestamps[7])
+
+
+def test_folds_too_many_for_the_rows_are_refused_in_words(workspace):
+    many = replace(SETTINGS, learning=replace(SETTINGS.learning, folds=50))
+    with pytest.raises(PipelineError, match=r"folds = 50 cuts 1236 training rows .* leaves 0 to learn from, and 200 are needed"):
+        History.load(workspace, many)
 
 
 def test_candles_that_the_chunks_were_not_made_from(workspace):
