@@ -1,6 +1,6 @@
 """How good all of it was: every strategy, every probability and every regime label on candles that were not learned from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from modules.evaluation.engine import Simulation, simulate
 from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
+from modules.m6_executor.model import pays_funding
 from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
 
 HELD = "buy and hold"
@@ -27,6 +28,8 @@ FINE_DAYS = 14
 """Days up to which curves over time have a point each hour; beyond it, each day."""
 PARTS = 16
 """Parts of the time that are split in halves for the probability of overfitting."""
+ROUND_TRIP = "fees and slippage of a round trip, bps"
+"""The figure beside which ``baseline_is`` holds all of [costs] as it was set."""
 WHEN = "Unix ms UTC"
 
 
@@ -93,7 +96,7 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
         name: simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
         for name, orders in strategies(said, settings).items()
     }
-    runs[HELD] = hold(said["close"], costs, capital)
+    runs[HELD] = hold(candles, costs, capital)
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
 
@@ -112,7 +115,8 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     for name, its in traded.items():
         stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried))
     everything = f"all strategies, {span}, after costs"
-    figures.add(everything, "fees and slippage of a round trip, bps", 1e4 * settings.costs.round_trip, len(stamps))
+    costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
+    figures.add(everything, ROUND_TRIP, 1e4 * settings.costs.round_trip, len(stamps), baseline_is=costs)
     _overfitting(figures, everything, traded, tried)
     _models(figures, curves, span, said, ahead, settings)
     _money(curves, traded, stamps, settings)
@@ -154,11 +158,20 @@ def accounts(simulation: Simulation, candles: Columns, costs: Costs, capital: fl
     return trades | times, hours, course
 
 
-def hold(close: np.ndarray, costs: Costs, capital: float) -> Simulation:
-    """All of the capital bought at the first of (N,) closes and sold at the last, after costs: one trade."""
+def hold(candles: Columns, costs: Costs, capital: float) -> Simulation:
+    """All of the capital bought at the first of (N,) closes and sold at the last, after costs: one trade.
+
+    Parameters
+    ----------
+    candles : (N,) open, close and funding, the latter as ``simulate`` takes it
+    """
+    close = candles["close"]
     entry, fill = close[0] * (1 + costs.slippage), close[-1] * (1 - costs.slippage)
     quantity, last = capital / (entry * (1 + costs.fee)), len(close) - 1
-    pnl = quantity * fill * (1 - costs.fee) - capital
+    due = np.flatnonzero(candles["funding"][1:]) + 1 if pays_funding(1, costs) else np.zeros(0, int)
+    paid = np.cumsum(quantity * candles["open"][due] * candles["funding"][due])
+    funding = float(paid[-1]) if len(paid) else 0.0
+    pnl = quantity * fill * (1 - costs.fee) - funding - capital
     slipped = quantity * (entry - close[0] + close[-1] - fill)
     trade = {
         "decided": 0,
@@ -170,11 +183,12 @@ def hold(close: np.ndarray, costs: Costs, capital: float) -> Simulation:
         "quantity": quantity,
         "pnl": pnl,
         "pnl_bps": 1e4 * pnl / (quantity * entry),
-        "costs": costs.fee * quantity * (entry + fill) + slipped,
+        "costs": costs.fee * quantity * (entry + fill) + slipped + funding,
         "equity": capital + pnl,
     }
     trades = {name: np.array([value]) for name, value in trade.items()}
-    return Simulation(trades, np.array([0, last]), np.array([capital, 0, capital + pnl]), np.array([0, quantity, 0]))
+    cash, held = [capital, 0.0, *-paid, capital + pnl], [0.0, *np.full(1 + len(due), quantity), 0.0]
+    return Simulation(trades, np.array([0, *due, last]), np.array(cash), np.array(held))
 
 
 def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Traded:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from plotly.offline import get_plotlyjs
 from modules.core.catalog import CHOICE, FIGURES, INTEGER, TABLES, TEXT, Column
 from modules.core.errors import PipelineError
 from modules.core.module import Run
-from modules.core.settings import Costs
 from modules.core.tables import Columns, datetime_ist, write_atomically
 from modules.evaluation.findings import FAIL, NOTE, PASS
+from modules.evaluation.measure import ROUND_TRIP
 from modules.evaluation.report_page.markup import Html, absent, folded, join, missing, script_data, small, table, tag
 from modules.evaluation.report_page.numbers import (
     Figure,
@@ -159,20 +159,19 @@ def report(run: Run, quiet: bool = False) -> int:
     there = [name for name in wanted if workspace.exists(name)]
     tables = {name: workspace.read(name) for name in there}
     marks = {TABLES[name].path: hashlib.sha256(workspace.path(name).read_bytes()).hexdigest() for name in there}
-    write_atomically(workspace.root / PATH, page(tables, run.settings.costs, marks).encode())
+    write_atomically(workspace.root / PATH, page(tables, marks).encode())
     if not quiet:
         print(verdict(figures_of(tables[f"{modes[0]}_stats"])).line)
         print(f"see {workspace.root / PATH}")
     return 0
 
 
-def page(tables: dict[str, Columns], costs: Costs, marks: dict[str, str]) -> str:
+def page(tables: dict[str, Columns], marks: dict[str, str]) -> str:
     """The whole page: the same tables give the same bytes.
 
     Parameters
     ----------
     tables : by catalog name: those of at least one mode, and any of ``ROOMS``, ``ANALYSIS`` and ``TRIES``
-    costs : as set now
     marks : path of each table -> SHA-256 of its file
     """
     modes = [mode for mode in HOW if f"{mode}_stats" in tables]
@@ -191,7 +190,7 @@ def page(tables: dict[str, Columns], costs: Costs, marks: dict[str, str]) -> str
             *parts,
             _rooms(tables),
             _trust(tables),
-            _made(tables, modes, costs, marks),
+            _made(tables, modes, marks),
             _glossary(),
         ),
     )
@@ -482,18 +481,19 @@ def _trust(tables: dict[str, Columns]) -> Html:
     return tag("section", title, head, counted, listed, path, id="trust")
 
 
-def _made(tables: dict[str, Columns], modes: list[str], costs: Costs, marks: dict[str, str]) -> Html:
+def _made(tables: dict[str, Columns], modes: list[str], marks: dict[str, str]) -> Html:
     lines: list[list[object]] = []
     for mode in modes:
         figures, title = figures_of(tables[f"{mode}_stats"]), HOW[mode][0].lower()
         spans = dict.fromkeys(its.span for its in _strategies(figures).values())
         lines.append([f"Candles, {title}", ", ".join(f"{span} IST" for span in spans) or "unknown"])
+        costs = [row.baseline_is for row in figures if row.figure == ROUND_TRIP]
+        lines.append([f"Costs, {title}", ", ".join(costs) or "not told in the table of this run"])
         tries = dict.fromkeys(said for row in figures for said in re.findall(r"[\d,]+ tr(?:y|ies)\b", row.baseline_is))
         lines.append([f"Strategies tried, {title}", ", ".join(tries) or "not counted in the table of this run"])
     if TRIES in tables and len(tables[TRIES]["timestamp"]):
         log, newest = tables[TRIES]["timestamp"], datetime_ist(int(tables[TRIES]["timestamp"].max()))
         lines.append(["Log of tries", f"{len(log):,} strategies evaluated in this workspace, the newest on {newest} IST"])
-    lines.append(["Costs, as set now", ", ".join(f"{name} {value}" for name, value in asdict(costs).items())])
     lines.append(["Intervals", "95 %, by drawing whole days again and again"])
     lines.append(["Command", tag("code", "python run_pipeline.py --report")])
     files: list[list[object]] = [[tag("code", path), tag("code", mark[:16])] for path, mark in marks.items()]

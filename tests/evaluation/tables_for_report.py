@@ -62,6 +62,8 @@ def stats(words: str = "cannot be told apart from luck") -> Columns:
     figures.add(scope, "early warning ROC-AUC", 0.798, 43_184, 0.768, 0.82, 0.795, "ATR alone")
     figures.add(scope, "early warning precision", 0.884, 644, 0.755, 0.956, 0.209, "base rate")
     figures.add(f"calibration, {SPAN}", f"fusion: a BUY ends in profit {HOSTILE}: Brier score", 0.091, 43_184, 0.066, 0.12, 0.101)
+    everything = f"all strategies, {SPAN}, after costs"
+    figures.add(everything, "fees and slippage of a round trip, bps", 30, 43_200, baseline_is="fee 0.00123, slippage 0.0005")
     scope = f"hoped for, {SPAN}, after costs"
     figures.add(scope, "win_rate", 0.463, 412, 0.41, 0.517, 0.85, "hoped for: 85 to 90 %")
     figures.add(scope, "max_drawdown", 0.0213, 43_200, baseline=0.15, baseline_is="hoped for: at most")

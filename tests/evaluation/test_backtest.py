@@ -1,5 +1,7 @@
 """The backtest against the paper executor, the ledger of a replay, and figures counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -150,9 +152,16 @@ def test_it_needs_a_training_and_leaves_no_trace_without_one(fresh: Desk) -> Non
 
 def test_holding_is_one_trade_after_costs() -> None:
     costs = Costs(fee=0.001, slippage=0.0005)
-    held = hold(np.array([100.0, 90.0, 120.0]), costs, 1_000.0)
+    close = np.array([100.0, 90.0, 120.0])
+    candles = {"open": close, "close": close, "funding": np.array([0.0, 0.01, 0.0])}
+    held = hold(candles, costs, 1_000.0)
     final = 1_000 * 120 * 0.9995 * 0.999 / (100 * 1.0005 * 1.001)
     assert held.equity(np.array([100.0, 90.0, 120.0]))[-1] == pytest.approx(final)
     assert held.trades["pnl"][0] == pytest.approx(final - 1_000)
     gross = 1_000 / (100 * 1.0005 * 1.001) * 20
     assert held.trades["costs"][0] == pytest.approx(gross - held.trades["pnl"][0])
+    perpetual = hold(candles, replace(costs, funding="both"), 1_000.0)
+    due = 1_000 / (100 * 1.0005 * 1.001) * 90 * 0.01
+    assert (held.equity(close) - perpetual.equity(close)).tolist() == pytest.approx([0, due, due])
+    assert perpetual.trades["costs"][0] - held.trades["costs"][0] == pytest.approx(due)
+    assert perpetual.trades["pnl"][0] == pytest.approx(perpetual.equity(close)[-1] - 1_000)

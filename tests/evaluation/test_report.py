@@ -164,6 +164,7 @@ def test_every_part_is_there_or_says_that_it_was_not_measured(page: str) -> None
     assert "run \npython run_pipeline.py --analyze --candles FILE" in text
     assert "performance/whale_stats.csv" in text
     assert "\n37 tries\n" in text
+    assert "\nCosts, walk-forward\nfee 0.00123, slippage 0.0005\n" in text
 
 
 def test_failed_checks_and_notes_are_listed_and_passed_ones_counted(tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ def test_thinning_keeps_the_ends_the_lowest_and_the_highest(values: list[float],
 def test_a_year_of_hours_twice_stays_light() -> None:
     curves = tables.curves(hours=9_000)
     whole = {f"{mode}_{what}": its for mode in HOW for what, its in (("stats", tables.stats()), ("curves", curves))}
-    assert len(page_from(whole, load_settings(None).costs, {}).encode()) < 6 * MEGABYTE
+    assert len(page_from(whole, {}).encode()) < 6 * MEGABYTE
 
 
 # Safe, whole and the same
