@@ -45,6 +45,33 @@ def live(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
     return _said(workspace, {e.table: e.table for e in EVIDENCE}, timestamps - lag * MINUTE_MS)
 
 
+def recorded(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
+    """The same from the histories and, behind the end of each, from its live table."""
+    said, after = history(workspace, timestamps, lag), live(workspace, timestamps, lag)
+    wanted = timestamps - lag * MINUTE_MS
+    for evidence in EVIDENCE:
+        ended = wanted > _end(workspace, evidence)
+        said |= {key: np.where(ended, after[key], said[key]) for key in evidence.neutral}
+    return said
+
+
+def unrecorded(workspace: Workspace, timestamps: np.ndarray) -> dict[str, int]:
+    """History table -> how many of (N,) candles neither it nor the live table behind its end tells of."""
+    missing = {}
+    for evidence in EVIDENCE:
+        ended = timestamps[timestamps > _end(workspace, evidence)]
+        told = workspace.read(evidence.table)["timestamp"] if workspace.exists(evidence.table) else ended[:0]
+        if unknown := int((~np.isin(ended, told)).sum()):
+            missing[str(TABLES[evidence.table].history)] = unknown
+    return missing
+
+
+def _end(workspace: Workspace, evidence: Evidence) -> float:
+    """Stamp of the newest row of a history; beyond any other where there is none, for then the room is off."""
+    table = str(TABLES[evidence.table].history)
+    return (workspace.newest(table) or 0) if workspace.exists(table) else np.inf
+
+
 def _said(workspace: Workspace, tables: dict[str, str], wanted: np.ndarray) -> Columns:
     said: Columns = {}
     for evidence in EVIDENCE:

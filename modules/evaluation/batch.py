@@ -3,7 +3,6 @@
 import numpy as np
 
 from modules.core import catalog, evidence
-from modules.core.catalog import EVIDENCE, TABLES
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns
@@ -30,12 +29,12 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
     Returns
     -------
     table name -> (N,) columns, the rows of live_features, current_regime, next_regime_probs, early_warnings,
-    specialist_signals and final_signals, N = M less the warm-up; whale and sentiment as their history tables say
+    specialist_signals and final_signals, N = M less the warm-up; whale and sentiment as their tables say
 
     Raises
     ------
-    PipelineError : fewer candles than the warm-up takes; or whale or sentiment models are trained and their history ends
-        before these candles do, for live they would have spoken
+    PipelineError : fewer candles than the warm-up takes; or whale or sentiment models are trained and neither
+        their history nor their live table tells of all of these candles, for live they would have spoken
     """
     settings = run.settings
     names, scaler = m1_live.scaling(run)
@@ -51,14 +50,13 @@ def live_tables(run: Run, candles: Columns, extras: dict[str, Columns] | None = 
 
     features = {name: values[memory:] for name, values in features.items()}
     stamps = features["timestamp"]
-    for room in EVIDENCE:
-        table = TABLES[room.table].history
-        if run.workspace.exists(table) and (run.workspace.newest(table) or 0) < stamps[-1]:
-            raise PipelineError(
-                f"{run.workspace.path(table)}: ends before these candles do, so what the pipeline would have decided is not"
-                " known from it; train on candles that reach as far, or --replay"
-            )
-    before, now = (evidence.history(run.workspace, stamps, lag) for lag in (1, 0))
+    for table, unknown in evidence.unrecorded(run.workspace, stamps).items():
+        raise PipelineError(
+            f"{run.workspace.path(table)}: ends before these candles do, and the live table does not tell of {unknown} of those"
+            " behind its end, so what the pipeline would have decided is not known: --replay them first, or train on"
+            " candles that reach as far"
+        )
+    before, now = (evidence.recorded(run.workspace, stamps, lag) for lag in (1, 0))
     tables = {"live_features": features, **m2.answer(m2_live.models(run), path, features, before, settings)}
     regime = tables["current_regime"]
 

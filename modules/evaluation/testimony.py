@@ -37,7 +37,7 @@ def testimony(run: Run, candles: Columns) -> Columns:
     tables = live_tables(run, candles, history_extras(run, candles["timestamp"]))
     features, regime = tables["live_features"], tables["current_regime"]
     stamps = features["timestamp"]
-    now, before = (evidence.history(run.workspace, stamps, lag) for lag in (0, 1))
+    now, before = (evidence.recorded(run.workspace, stamps, lag) for lag in (0, 1))
     coming, warning, special = (tables[name] for name in ("next_regime_probs", "early_warnings", "specialist_signals"))
     signals = m5.gather(features, coming, regime, warning, special, now)
     known = ~np.isnan(np.stack([features[name] for name in scaling(run)[0]])).any(0)

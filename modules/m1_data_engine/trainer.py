@@ -99,9 +99,9 @@ def own_source(run: Run) -> bytes:
 
 
 def history_extras(run: Run, timestamps: np.ndarray) -> dict[str, Columns]:
-    """The optional tables of the workspace, and whale and sentiment history lagged by one minute where there is one."""
+    """The optional tables of the workspace, and what whale and sentiment said one minute before, where they have a history."""
     extras = {name: run.workspace.read(f"{name}_history") for name in catalog.EXTRAS if run.workspace.exists(f"{name}_history")}
-    told = model.evidence_extras(timestamps, evidence.history(run.workspace, timestamps, lag=1))
+    told = model.evidence_extras(timestamps, evidence.recorded(run.workspace, timestamps, lag=1))
     return extras | {name: rows for name, rows in told.items() if run.workspace.exists(f"{name}_history")}
 
 

@@ -85,6 +85,23 @@ def test_history_is_lagged_exactly(tmp_path):
     assert evidence.history(workspace, wanted, lag=0)["whale_alert_score"][1:4].tolist() == [0.0, 0.1, 0.2]
 
 
+def test_the_live_table_speaks_where_the_history_has_ended(tmp_path):
+    workspace = Workspace(tmp_path)
+    minutes = START + MINUTE_MS * np.arange(6)
+    assert evidence.unrecorded(workspace, minutes) == {}  # both rooms are off
+    said = {"whale_alert_score": np.full(2, 0.9), "impact_type": np.full(2, "buy_pressure", object)}
+    workspace.write("whale_history", {"timestamp": minutes[:2], **said})
+    assert evidence.unrecorded(workspace, minutes) == {"whale_history": 4}
+    assert evidence.unrecorded(workspace, minutes[:2]) == {}
+    live = plain(TABLES["whale_alerts"], 4)
+    live["timestamp"], live["whale_alert_score"] = minutes[1:5], np.array([0.1, 0.2, 0.3, 0.4])
+    live["status"] = np.array(["ok", "ok", "fallback: asleep", "ok"], object)
+    workspace.write("whale_alerts", live)
+    assert evidence.unrecorded(workspace, minutes) == {"whale_history": 1}
+    assert evidence.recorded(workspace, minutes, lag=0)["whale_alert_score"].tolist() == [0.9, 0.9, 0.2, 0.5, 0.4, 0.5]
+    assert evidence.recorded(workspace, minutes, lag=1)["whale_alert_score"].tolist() == [0.5, 0.9, 0.9, 0.2, 0.5, 0.4]
+
+
 def test_live_and_history_agree(tmp_path):
     workspace = Workspace(tmp_path)
     say(workspace)
