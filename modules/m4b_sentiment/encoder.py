@@ -16,9 +16,11 @@ from modules.core.errors import ArtifactError
 
 TOKENS = 64
 """Of a post, read."""
-SLOT_BITS = 18
+SLOT_BITS = 19
 SLOTS = 1 << SLOT_BITS
 """Rows of the table of n-grams; n-grams that fall on one row share it (Weinberger et al. 2009, feature hashing)."""
+READERS = 2
+"""Of a post, each with logits of its own: the table of n-grams, and what reads the tokens in their order."""
 WORD_GRAMS, LETTER_GRAMS = (1, 2), (2, 3, 4, 5)
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[$%€£#@!?+\-.,:]")
@@ -30,14 +32,24 @@ _MASK = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logits to probabilities: softmax(scale * logits + shift), fitted on posts that the model did not learn from."""
+    """The readers' logits to probabilities: softmax of their weighted sum and a shift a class, fitted on posts that the
+    model did not learn from."""
 
-    scale: float
-    shift: tuple[float, float, float]
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Calibration":
+        """From the list that ``values`` gives."""
+        return cls(tuple(values[:READERS]), tuple(values[READERS:]))
+
+    @property
+    def values(self) -> list[float]:
+        return [*self.scale, *self.shift]
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """(N, 3) of (N, 3) logits."""
-        x = self.scale * np.asarray(logits, float) + np.array(self.shift)
+        """(N, 3) of (N, READERS, 3) logits."""
+        x = np.tensordot(np.asarray(logits, float), np.array(self.scale), (1, 0)) + np.array(self.shift)
         powers = np.exp(x - x.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
@@ -67,10 +79,8 @@ class PostEncoder:
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
-        self._inputs = [given.name for given in self._session.get_inputs()]
         self._sources = {name: place for place, name in enumerate(content["sources"])}
-        self._known = Calibration(content["known"][0], tuple(content["known"][1:]))
-        self._unknown = Calibration(content["unknown"][0], tuple(content["unknown"][1:]))
+        self._known, self._unknown = Calibration.of(content["known"]), Calibration.of(content["unknown"])
 
     def scores(self, texts: Sequence[str], sources: Sequence[str]) -> np.ndarray:
         """(N, 3) probabilities of negative, neutral, positive for N clean texts; each alone, whatever stands beside it.
@@ -87,11 +97,14 @@ class PostEncoder:
 
     def _feed(self, text: str, source: str, place: int) -> dict[str, np.ndarray]:
         ids = token_ids(self._tokenizer, [text])[0]
-        feed = {"ids": np.array([ids], np.int64), "source": np.array([place], np.int64)}
-        if "general" in self._inputs:
-            hashes = grams(text)
-            feed |= {"general": slots(hashes), "adapted": slots(hashes, source)}
-        return feed
+        words, letters = grams(text)
+        return {
+            "ids": np.array([ids], np.int64),
+            "source": np.array([place], np.int64),
+            "words": slots(words),
+            "own": slots(words, source),
+            "letters": slots(letters),
+        }
 
 
 def domain(source: str) -> str:
@@ -106,17 +119,20 @@ def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids or [0] for encoding in tokenizer.encode_batch(list(texts))]
 
 
-def grams(text: str) -> np.ndarray:
-    """(n,) 32-bit hashes of the words, pairs of words, and runs of letters within words, each once; never empty.
+def grams(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """32-bit hashes of the words and pairs of words, and of the runs of letters within words, each once; neither empty.
 
     Numbers count by their number of digits, so that a price is a price at any level.
     """
     plain = _WITHIN_NUMBER.sub("", _LINK.sub(" url ", text.lower()))
     words = [f"0{min(len(word), 9)}" if word[0].isdigit() else word for word in _WORD.findall(plain)[:TOKENS]]
-    found = {"_".join(words[i : i + n]) for n in WORD_GRAMS for i in range(len(words) - n + 1)}
-    for word in set(words):
-        edged = f" {word} "
-        found.update(f"~{edged[i : i + n]}" for n in LETTER_GRAMS for i in range(len(edged) - n + 1))
+    said = {"_".join(words[i : i + n]) for n in WORD_GRAMS for i in range(len(words) - n + 1)}
+    edged = [f" {word} " for word in set(words)]
+    runs = {f"~{word[i : i + n]}" for word in edged for n in LETTER_GRAMS for i in range(len(word) - n + 1)}
+    return _hashed(said), _hashed(runs)
+
+
+def _hashed(found: set[str]) -> np.ndarray:
     return np.sort(np.array([zlib.crc32(gram.encode()) for gram in found] or [0], np.int64))
 
 

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.sparse import csr_matrix, vstack
+from sklearn.linear_model import LogisticRegression
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 from torch.nn import functional
 
 from modules.core.errors import PipelineError
 from modules.m4b_sentiment import model
-from modules.m4b_sentiment.encoder import SLOTS, Calibration, domain, grams, slots, token_ids
+from modules.m4b_sentiment.encoder import READERS, SLOTS, Calibration, domain, grams, slots, token_ids
 
 SCRATCH = "scratch"
 VOCABULARY, EMBEDDING, HIDDEN = 12_000, 128, 96
@@ -29,6 +31,9 @@ PADDING, UNKNOWN = "[PAD]", "[UNK]"
 DROPOUT = 0.3
 SOURCE_DROPOUT = 0.25
 """Share of posts shown without their source, so that the shared part can stand alone: live feeds are mostly unknown."""
+TABLE_C, TABLE_ITERATIONS = 5.0, 300
+OWN_GAIN, BIAS_GAIN = 1.5, 0.3
+"""How loudly the table hears a source's own words and its name beside what all sources share; less is shrunk more."""
 TOKEN_DROPOUT = 0.1
 BATCH, BATCHES_SORTED = 64, 50
 VALIDATION = 0.08
@@ -37,8 +42,7 @@ MIN_STEPS = 600
 """Of the optimiser; few posts are passed over more often than the setting says, until early stopping ends it."""
 MIN_SOURCE_POSTS = 200
 """Labelled posts from which on a source gets weights of its own."""
-RATES = {"table": 1e-3, "scratch": 2e-3, "encoder": 8e-5, "head": 2e-3}
-TABLE_GAIN = 10.0
+RATES = {"scratch": 2e-3, "encoder": 8e-5, "head": 2e-3}
 HEAD_HIDDEN, HEAD_ATTENTION, HEAD_WINDOWS, HEAD_EPOCHS = 12, 12, 48_000, 12
 
 
@@ -60,19 +64,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Batch:
-    """B posts as tensors: token numbers (B, T) with 0 beyond each end, lengths (B,), source numbers (B,), and for the
-    n-grams their rows, shared and of the source, with (B,) offsets."""
+    """B posts as tensors: token numbers (B, T) with 0 beyond each end, lengths (B,), source numbers (B,)."""
 
     ids: torch.Tensor
     lengths: torch.Tensor
     source: torch.Tensor
-    general: torch.Tensor
-    adapted: torch.Tensor
-    offsets: torch.Tensor
-
-    @property
-    def mask(self) -> torch.Tensor:
-        return torch.arange(self.ids.shape[1])[None] < self.lengths[:, None]
 
 
 class Heads(nn.Module):
@@ -94,59 +90,103 @@ class Heads(nn.Module):
         return self.shared(vector) + picked * (source < self.sources)[:, None]
 
 
-class ScratchNet(nn.Module):
-    """Two readers whose logits are added: a table of n-grams (what is said) and a Bi-LSTM over tokens (in which order).
+class GramTable(nn.Module):
+    """Logits of a post by its n-grams, weighted as TF-IDF weights them: words that all sources share, the source's own
+    words, and runs of letters. What is said, in whatever order."""
 
-    Each has its own loss, so that neither leans on the other.
+    def __init__(self, rows: np.ndarray, idf: np.ndarray, bias: np.ndarray):
+        super().__init__()
+        self.rows, self.idf, self.bias = (
+            nn.Embedding.from_pretrained(torch.tensor(values, dtype=torch.float32)) for values in (rows, idf[:, None], bias)
+        )
+
+    def forward(self, source: torch.Tensor, words: torch.Tensor, own: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
+        """(1, 3) of one post."""
+        known = OWN_GAIN * (source < len(self.bias.weight) - 1).float()[:, None]
+        said = self._mean(words, self.rows(words) + known * self.rows(own)) + self._mean(letters, self.rows(letters))
+        return said + self.bias(source)
+
+    def _mean(self, grams: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        idf = self.idf(grams)
+        return (idf * rows).sum(dim=0, keepdim=True) / ((idf * idf).sum().sqrt() + 1e-6)
+
+
+class TableFit:
+    """A ``GramTable`` and the posts that it is fitted on and asked about, by the hundred.
+
+    Parameters
+    ----------
+    sources : those that have words of their own
     """
 
-    uses_grams = True
+    def __init__(self, posts: Labelled, sources: Sequence[str], draw: np.random.Generator):
+        self.sources = {name: place for place, name in enumerate(sources)}
+        spelt = [grams(text) for text in posts.texts]
+        seen = np.zeros(SLOTS)
+        for hashes in spelt:
+            seen[np.unique(slots(np.concatenate(hashes)))] += 1
+        self.idf = np.where(seen < 2, 0.0, np.log((1 + len(spelt)) / (1 + seen)) + 1)
+        nameless = draw.permutation(len(posts))[: int(SOURCE_DROPOUT * len(posts))]
+        shown = vstack([self._matrix(spelt, posts.sources), self._matrix([spelt[i] for i in nameless], [""] * len(nameless))])
+        fit = LogisticRegression(C=TABLE_C, max_iter=TABLE_ITERATIONS)
+        fit.fit(shown.tocsr(), np.concatenate([posts.labels, posts.labels[nameless]]))
+        two = len(fit.classes_) == 2
+        weights = np.zeros((shown.shape[1], 3))
+        weights[:, fit.classes_] = np.concatenate([-fit.coef_, fit.coef_]).T / 2 if two else fit.coef_.T
+        self.bias = np.zeros((len(sources) + 1, 3))
+        self.bias[:, fit.classes_] = np.concatenate([-fit.intercept_, fit.intercept_]) / 2 if two else fit.intercept_
+        self.bias[:-1] += BIAS_GAIN * weights[SLOTS:]
+        self.rows = weights[:SLOTS]
 
-    def __init__(self, vocabulary: int, sources: int, idf: np.ndarray):
+    def logits(self, posts: Labelled, source_known: bool = True) -> np.ndarray:
+        """(N, 3)."""
+        names = posts.sources if source_known else [""] * len(posts)
+        place = [self.sources.get(domain(name), len(self.sources)) for name in names]
+        said = self._matrix([grams(text) for text in posts.texts], names)[:, :SLOTS] @ self.rows
+        return said + self.bias[place]
+
+    def net(self) -> GramTable:
+        """For the export."""
+        return GramTable(self.rows, self.idf, self.bias)
+
+    def _matrix(self, spelt: Sequence[tuple[np.ndarray, np.ndarray]], sources: Sequence[str]) -> csr_matrix:
+        """(N, SLOTS + sources) the weight of each n-gram in each post, and which source it has."""
+        ends, places, weights = [0], [np.zeros(0, int)], [np.zeros(0)]
+        for (words, letters), source in zip(spelt, sources, strict=True):
+            parts = [(slots(words), self._weights(words)), (slots(letters), self._weights(letters))]
+            place = self.sources.get(domain(source))
+            if place is not None:
+                parts += [(slots(words, source), OWN_GAIN * parts[0][1]), (np.array([SLOTS + place]), np.array([BIAS_GAIN]))]
+            places += [at for at, _ in parts]
+            weights += [weight for _, weight in parts]
+            ends.append(ends[-1] + sum(len(at) for at, _ in parts))
+        shape = (len(spelt), SLOTS + len(self.sources))
+        return csr_matrix((np.concatenate(weights), np.concatenate(places), ends), shape)
+
+    def _weights(self, hashes: np.ndarray) -> np.ndarray:
+        idf = self.idf[slots(hashes)]
+        return idf / (np.sqrt((idf * idf).sum()) + 1e-6)
+
+
+class ScratchReader(nn.Module):
+    """A Bi-LSTM over tokens of an own vocabulary."""
+
+    def __init__(self, vocabulary: int):
         super().__init__()
-        self.table = nn.Embedding(SLOTS, 3)
-        nn.init.zeros_(self.table.weight)
-        self.idf = nn.Embedding.from_pretrained(torch.tensor(idf, dtype=torch.float32)[:, None])
-        self.bias = nn.Embedding(sources + 1, 3)
-        nn.init.zeros_(self.bias.weight)
+        self.width = 4 * HIDDEN
         self.embed = nn.Embedding(vocabulary, EMBEDDING)
         nn.init.normal_(self.embed.weight, std=0.1)
         self.drop = nn.Dropout(DROPOUT)
         self.lstm = nn.LSTM(EMBEDDING, HIDDEN, batch_first=True, bidirectional=True)
         self.attend = nn.Linear(2 * HIDDEN, 1)
-        self.heads = Heads(4 * HIDDEN, sources)
-        self.sources = sources
 
     def rates(self) -> list[dict[str, Any]]:
-        rest = [value for name, value in self.named_parameters() if not name.startswith(("table", "idf"))]
-        return [{"params": [self.table.weight], "lr": RATES["table"]}, {"params": rest, "lr": RATES["scratch"]}]
+        return [{"params": list(self.parameters()), "lr": RATES["scratch"]}]
 
-    def parts(self, batch: Batch) -> list[torch.Tensor]:
-        """Logits (B, 3) of each reader."""
-        known = (batch.source < self.sources).float()
-        length = torch.diff(batch.offsets, append=torch.tensor([len(batch.general)]))
-        post = torch.repeat_interleave(torch.arange(len(length)), length)
-        idf = self.idf(batch.general)[:, 0]
-        norm = torch.zeros(len(length)).index_add(0, post, idf * idf).sqrt()
-        weight = functional.dropout(idf, DROPOUT, self.training)[:, None]
-        rows = weight * (self.table(batch.general) + known[post][:, None] * self.table(batch.adapted))
-        said = torch.zeros(len(length), 3).index_add(0, post, rows) / (norm[:, None] + 1e-6)
-        ids = batch.ids
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """(B, width): attention-weighted mean and maximum of the hidden states; packed, so that no padding is read."""
         if self.training:
             ids = torch.where(torch.rand(ids.shape) < TOKEN_DROPOUT, torch.ones_like(ids), ids)
-        order = self.heads(self._read(ids, batch.lengths), batch.source)
-        return [TABLE_GAIN * said + self.bias(batch.source) * known[:, None], order]
-
-    def forward(self, ids: torch.Tensor, source: torch.Tensor, general: torch.Tensor, adapted: torch.Tensor) -> torch.Tensor:
-        """One post, for the export."""
-        known = (source < self.sources).float()[:, None]
-        idf = self.idf(general)
-        rows = idf * (self.table(general) + known * self.table(adapted))
-        said = rows.sum(dim=0, keepdim=True) / ((idf * idf).sum().sqrt() + 1e-6)
-        return TABLE_GAIN * said + self.bias(source) * known + self.heads(self._read(ids, None), source)
-
-    def _read(self, ids: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """(B, 4 HIDDEN): attention-weighted mean and maximum of the hidden states; packed, so that no padding is read."""
         embedded = self.drop(self.embed(ids))
         if lengths is None:
             hidden, _ = self.lstm(embedded)
@@ -160,44 +200,68 @@ class ScratchNet(nn.Module):
         return torch.cat([(hidden * energy.softmax(dim=1)[..., None]).sum(dim=1), peak.amax(dim=1)], dim=1)
 
 
-class HuggingFaceNet(nn.Module):
-    """Any Hugging Face encoder, the mean of its last hidden states, and the heads; its word embeddings stay as they are."""
+class HuggingFaceReader(nn.Module):
+    """The mean of any Hugging Face encoder's last hidden states; its word embeddings stay as they are."""
 
-    uses_grams = False
-
-    def __init__(self, encoder: Any, sources: int, frozen: bool):
+    def __init__(self, encoder: Any, frozen: bool):
         super().__init__()
         self.encoder: Any = encoder
         self.frozen = frozen
+        self.width = int(encoder.config.hidden_size)
         encoder.requires_grad_(not frozen)
         encoder.get_input_embeddings().requires_grad_(False)
-        self.heads = Heads(int(encoder.config.hidden_size), sources)
         self.short = not frozen and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
     def rates(self) -> list[dict[str, Any]]:
         moving = [value for value in self.encoder.parameters() if value.requires_grad]
-        head = {"params": list(self.heads.parameters()), "lr": RATES["head"]}
-        return [{"params": moving, "lr": RATES["encoder"]}, head] if moving else [head]
+        return [{"params": moving, "lr": RATES["encoder"]}] if moving else []
 
-    def parts(self, batch: Batch) -> list[torch.Tensor]:
-        """Logits (B, 3)."""
-        mask = batch.mask
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """(B, width)."""
+        if lengths is None:
+            return self.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.mean(dim=1)
+        mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
         with torch.set_grad_enabled(self.training and not self.frozen), torch.autocast("cpu", torch.bfloat16, self.short):
-            hidden = self.encoder(input_ids=batch.ids, attention_mask=mask.long()).last_hidden_state.float()
-        vector = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return [self.heads(vector, batch.source)]
+            hidden = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+        return (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
-    def forward(self, ids: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """One post, for the export."""
-        hidden = self.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        return self.heads(hidden.mean(dim=1), source)
+
+class TokenNet(nn.Module):
+    """Logits of a post by its tokens: in which order it is said."""
+
+    def __init__(self, reader: ScratchReader | HuggingFaceReader, sources: int):
+        super().__init__()
+        self.reader, self.heads = reader, Heads(reader.width, sources)
+
+    def rates(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.heads.parameters()), "lr": RATES["head"]}, *self.reader.rates()]
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """(B, 3)."""
+        return self.heads(self.reader(batch.ids, batch.lengths), batch.source)
+
+
+class PostNet(nn.Module):
+    """Both readers of one post, for the export."""
+
+    def __init__(self, table: GramTable, tokens: TokenNet):
+        super().__init__()
+        self.table, self.tokens = table, tokens
+
+    def forward(
+        self, ids: torch.Tensor, source: torch.Tensor, words: torch.Tensor, own: torch.Tensor, letters: torch.Tensor
+    ) -> torch.Tensor:
+        """(1, READERS, 3) logits."""
+        order = self.tokens.heads(self.tokens.reader(ids, None), source)
+        return torch.stack([self.table(source, words, own, letters), order], dim=1)
 
 
 @dataclass
 class Trained:
     """A fitted post model, its tokenizer, the sources that it knows, and its calibrations."""
 
-    net: Any
+    table: TableFit
+    net: TokenNet
     tokenizer: Tokenizer
     sources: list[str]
     known: Calibration
@@ -206,19 +270,18 @@ class Trained:
 
     def content(self) -> dict[str, Any]:
         """What ``encoder.PostEncoder`` needs beside the ONNX bytes."""
-        told = {name: [fit.scale, *fit.shift] for name, fit in (("known", self.known), ("unknown", self.unknown))}
-        return {"sources": self.sources, **told}
+        return {"sources": self.sources, "known": self.known.values, "unknown": self.unknown.values}
 
     def scores(self, posts: Labelled, source_known: bool = True) -> np.ndarray:
         """(N, 3) calibrated probabilities, by torch in batches; ``source_known`` False reads all as from unknown sources."""
-        feeder = _Feeder(self.tokenizer, posts, self.sources if source_known else [], self.net.uses_grams, len(self.sources))
-        logits = _logits(self.net, feeder, np.arange(len(posts)))
+        feeder = _Feeder(self.tokenizer, posts, self.sources if source_known else [], len(self.sources))
+        logits = np.stack([self.table.logits(posts, source_known), _logits(self.net, feeder, np.arange(len(posts)))], 1)
         place = feeder.place < len(self.sources)
         return np.where(place[:, None], self.known.probabilities(logits), self.unknown.probabilities(logits))
 
     def onnx(self) -> tuple[bytes, bytes]:
         """The model as float and as 8-bit ONNX."""
-        return _export(self.net)
+        return _export(PostNet(self.table.net(), self.net))
 
 
 def fit_posts(
@@ -248,21 +311,23 @@ def fit_posts(
     random.seed(seed)
     draw = np.random.Generator(np.random.PCG64(seed))
     names, counts = np.unique([domain(source) for source in posts.sources], return_counts=True)
-    sources = [str(name) for name, count in zip(names, counts, strict=True) if count >= MIN_SOURCE_POSTS]
+    sources = [str(name) for name, count in zip(names, counts, strict=True) if name and count >= MIN_SOURCE_POSTS]
     held = np.isin(posts.groups, draw.permutation(np.unique(posts.groups))[: int(VALIDATION * len(np.unique(posts.groups))) + 1])
     learn, check = np.flatnonzero(~held), np.flatnonzero(held)
+    table = TableFit(posts.at(learn), sources, draw)
     if encoder == SCRATCH:
         tokenizer = make_tokenizer([posts.texts[i] for i in learn])
-        net: Any = ScratchNet(tokenizer.get_vocab_size(), len(sources), idf_of([posts.texts[i] for i in learn]))
+        reader: ScratchReader | HuggingFaceReader = ScratchReader(tokenizer.get_vocab_size())
     else:
         tokenizer, body = load_encoder(encoder)
-        net = HuggingFaceNet(body, len(sources), frozen)
-    feeder = _Feeder(tokenizer, posts, sources, net.uses_grams, len(sources))
+        reader = HuggingFaceReader(body, frozen)
+    net = TokenNet(reader, len(sources))
+    feeder = _Feeder(tokenizer, posts, sources, len(sources))
     count = np.bincount(posts.labels[learn], minlength=3)
     weights = torch.tensor(np.sqrt(len(learn) / 3 / np.maximum(count, 1)), dtype=torch.float32)
     optimizer = torch.optim.AdamW(net.rates(), weight_decay=0.0 if encoder == SCRATCH else 0.01)
     rates = [group["lr"] for group in optimizer.param_groups]
-    best, best_loss, best_epoch = None, np.inf, 0
+    best, best_loss, best_epoch = net.state_dict(), np.inf, 0
     passes = max(epochs, MIN_STEPS // (len(learn) // BATCH + 1))
     steps = passes * (len(learn) // BATCH + 1)
     step = 0
@@ -273,7 +338,7 @@ def fit_posts(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * pace
             batch, target = feeder.batch(rows, draw), torch.tensor(posts.labels[rows])
-            loss = torch.stack([functional.cross_entropy(part, target, weights) for part in net.parts(batch)]).sum()
+            loss = functional.cross_entropy(net(batch), target, weights)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -288,10 +353,13 @@ def fit_posts(
             break
     net.load_state_dict(best)
     net.eval()
-    bare = _Feeder(tokenizer, posts.at(check), [], net.uses_grams, len(sources))
-    known = _calibrated(_logits(net, feeder, check), posts.labels[check])
-    unknown = _calibrated(_logits(net, bare, np.arange(len(check))), posts.labels[check])
-    return Trained(net, tokenizer, sources, known, unknown, best_epoch + 1)
+    held_out = posts.at(check)
+    fits = []
+    for source_known in (True, False):
+        feeder = _Feeder(tokenizer, held_out, sources if source_known else [], len(sources))
+        said = [table.logits(held_out, source_known), _logits(net, feeder, np.arange(len(check)))]
+        fits.append(_calibrated(np.stack(said, 1), held_out.labels))
+    return Trained(table, net, tokenizer, sources, fits[0], fits[1], best_epoch + 1)
 
 
 def make_tokenizer(texts: Sequence[str]) -> Tokenizer:
@@ -366,29 +434,15 @@ def load_encoder(name: str) -> tuple[Tokenizer, Any]:
     return fast.backend_tokenizer, body
 
 
-def idf_of(texts: Sequence[str]) -> np.ndarray:
-    """(SLOTS,) inverse document frequencies of n-grams; 0 for those seen in fewer than two texts."""
-    seen = np.zeros(SLOTS)
-    for text in texts:
-        seen[np.unique(slots(grams(text)))] += 1
-    return np.where(seen < 2, 0.0, np.log((1 + len(texts)) / (1 + seen)) + 1)
-
-
 class _Feeder:
     """Posts as batches."""
 
-    def __init__(self, tokenizer: Tokenizer, posts: Labelled, sources: Sequence[str], uses_grams: bool, unknown: int):
+    def __init__(self, tokenizer: Tokenizer, posts: Labelled, sources: Sequence[str], unknown: int):
         self.ids = token_ids(tokenizer, posts.texts)
         self.length = np.array([len(ids) for ids in self.ids])
         place = {name: i for i, name in enumerate(sources)}
         self.place = np.array([place.get(domain(source), unknown) for source in posts.sources], int)
         self.unknown = unknown
-        self.general: list[np.ndarray] = []
-        self.adapted: list[np.ndarray] = []
-        for text, source in zip(posts.texts, posts.sources, strict=True) if uses_grams else ():
-            hashes = grams(text)
-            self.general.append(slots(hashes).astype(np.int32))
-            self.adapted.append(slots(hashes, source).astype(np.int32))
 
     def batches(self, rows: np.ndarray, draw: np.random.Generator | None = None, size: int = BATCH) -> Iterator[np.ndarray]:
         """Batches of posts of like length; shuffled where ``draw`` is given."""
@@ -409,17 +463,7 @@ class _Feeder:
         source = self.place[rows]
         if draw is not None:
             source = np.where(draw.random(len(rows)) < SOURCE_DROPOUT, self.unknown, source)
-        general = [self.general[row] for row in rows] if self.general else [np.zeros(0, np.int32)]
-        adapted = [self.adapted[row] for row in rows] if self.general else [np.zeros(0, np.int32)]
-        ends = np.cumsum([len(part) for part in general])
-        return Batch(
-            torch.tensor(ids),
-            torch.tensor(self.length[rows]),
-            torch.tensor(source),
-            torch.tensor(np.concatenate(general).astype(np.int64)),
-            torch.tensor(np.concatenate(adapted).astype(np.int64)),
-            torch.tensor(np.concatenate([[0], ends[:-1]])),
-        )
+        return Batch(torch.tensor(ids), torch.tensor(self.length[rows]), torch.tensor(source))
 
 
 def _logits(net: Any, feeder: _Feeder, rows: np.ndarray) -> np.ndarray:
@@ -428,19 +472,20 @@ def _logits(net: Any, feeder: _Feeder, rows: np.ndarray) -> np.ndarray:
     found = np.zeros((len(feeder.ids), 3), np.float32)
     with torch.no_grad():
         for part in feeder.batches(rows, size=256):
-            found[part] = torch.stack(net.parts(feeder.batch(part))).sum(dim=0).numpy()
+            found[part] = net(feeder.batch(part)).numpy()
     return found[rows]
 
 
 def _calibrated(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Scale and shifts of least log-loss: temperature scaling (Guo et al. 2017) with a bias a class."""
+    """Weights and shifts of least log-loss for (N, READERS, 3) logits: temperature scaling (Guo et al. 2017) with a weight a
+    reader and a bias a class."""
 
     def loss(x: np.ndarray) -> float:
-        chances = Calibration(x[0], (x[1], x[2], x[3])).probabilities(logits)[np.arange(len(labels)), labels]
-        return float(-np.log(np.clip(chances, 1e-12, 1)).mean() + 1e-3 * (x[1:] ** 2).sum())
+        chances = Calibration.of(x.tolist()).probabilities(logits)[np.arange(len(labels)), labels]
+        return float(-np.log(np.clip(chances, 1e-12, 1)).mean() + 1e-3 * (x[READERS:] ** 2).sum())
 
-    x = minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="L-BFGS-B", bounds=[(0.05, 5.0)] + [(-3.0, 3.0)] * 3).x
-    return Calibration(float(x[0]), (float(x[1]), float(x[2]), float(x[3])))
+    start, bounds = [0.5] * READERS + [0.0] * 3, [(0.0, 5.0)] * READERS + [(-3.0, 3.0)] * 3
+    return Calibration.of(minimize(loss, np.array(start), method="L-BFGS-B", bounds=bounds).x.tolist())
 
 
 def _export(net: Any) -> tuple[bytes, bytes]:
@@ -448,20 +493,20 @@ def _export(net: Any) -> tuple[bytes, bytes]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     net.eval()
-    names = ["ids", "source", "general", "adapted"][: 4 if net.uses_grams else 2]
-    examples = (torch.ones(1, 7, dtype=torch.long), torch.zeros(1, dtype=torch.long), *[torch.arange(5)] * 2)
-    axes = {"ids": {1: "tokens"}, "general": {0: "grams"}, "adapted": {0: "grams"}}
+    names = ["ids", "source", "words", "own", "letters"]
+    examples = (torch.ones(1, 7, dtype=torch.long), torch.zeros(1, dtype=torch.long), *[torch.arange(n) for n in (5, 5, 9)])
+    axes = {"ids": {1: "tokens"}, "words": {0: "words"}, "own": {0: "words"}, "letters": {0: "runs"}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)  # the exporters' advice to programmers
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
         torch.onnx.export(
             net,
-            examples[: len(names)],
+            examples,
             str(plain),
             input_names=names,
             output_names=["logits"],
-            dynamic_axes={name: axes[name] for name in names if name in axes},
+            dynamic_axes=axes,
             opset_version=17,
             dynamo=False,
         )

@@ -164,7 +164,7 @@ def test_any_hugging_face_encoder_from_its_folder(planted, tmp_path, frozen):
     trained = training.fit_posts(some, str(folder), 1, 7, 1, frozen)
     _, body = training.load_encoder(str(folder))
     moved = [
-        name for (name, old), new in zip(body.named_parameters(), trained.net.encoder.parameters(), strict=True)
+        name for (name, old), new in zip(body.named_parameters(), trained.net.reader.encoder.parameters(), strict=True)
         if not torch.equal(old, new)
     ]  # fmt: skip
     assert bool(moved) != frozen
@@ -227,4 +227,9 @@ def test_figures_by_hand():
     assert measure.macro_f1(labels, np.array([0, 1, 2, 1])) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
     sure = np.array([[0.1, 0.1, 0.8]] * 4)
     assert measure.calibration_error(sure, labels) == pytest.approx(0.3)
-    assert encoder.Calibration(1.0, (0.0, 0.0, 0.0)).probabilities(np.zeros((1, 3))).tolist() == [[1 / 3] * 3]
+    assert encoder.Calibration((1.0, 1.0), (0.0, 0.0, 0.0)).probabilities(np.zeros((1, 2, 3))).tolist() == [[1 / 3] * 3]
+    table, tokens = np.log([0.5, 0.3, 0.2]), np.log([0.1, 0.3, 0.6])
+    weighed = encoder.Calibration.of([2.0, 1.0, 0.0, 0.0, np.log(3)])
+    chances = np.array([0.25 * 0.1, 0.09 * 0.3, 0.04 * 0.6 * 3])
+    assert weighed.probabilities(np.array([[table, tokens]]))[0] == pytest.approx(chances / chances.sum())
+    assert encoder.Calibration.of(weighed.values) == weighed
