@@ -17,6 +17,8 @@ from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.statistics import Figures, share
 from modules.core.tables import Columns, Workspace
+from modules.evaluation.backtest import backtest
+from modules.evaluation.report import PATH, report
 from modules.m1_data_engine.simulated_market import Simulation, simulate
 from modules.m4b_sentiment.trainer import missing_libraries
 
@@ -36,7 +38,8 @@ PLANTS: tuple[tuple[str, str, str, Callable[[Columns], np.ndarray]], ...] = (
 
 
 def demo(folder: Path, config: Path | None, quiet: bool = False) -> int:
-    """Make a market with a planted, weak edge, train on it, replay the minutes that follow, and tell what came out.
+    """Make a market with a planted, weak edge, train on it, replay the minutes that follow, and tell what came out; the
+    report is of a backtest of the same minutes.
 
     Raises
     ------
@@ -63,6 +66,8 @@ def demo(folder: Path, config: Path | None, quiet: bool = False) -> int:
         print(f"4B sentiment is left out, {', '.join(absent)} not being installed: pip install -r requirements-sentiment.txt")
     train(Run.open(folder, settings, candles=learn), quiet=quiet)
     code = replay(Run.open(folder, settings, candles=follow), quiet=quiet)
+    backtest(Run.open(folder, settings, candles=follow), quiet=True)
+    report(Run.open(folder, settings), quiet=True)
     if not quiet:
         _summary(Run.open(folder, settings))
     return code
@@ -127,7 +132,10 @@ def _summary(run: Run) -> None:
         "A weak edge does not pay a round trip of"
         f" {1e4 * run.settings.costs.round_trip:.0f} bps: NEUTRAL is then the right answer, not a fault."
     )
-    print(f"The tables lie under {run.workspace.root}: processed/live/final_signals.csv is the one to open first.")
+    print(
+        f"The tables lie under {run.workspace.root}: processed/live/final_signals.csv is the one to open first;"
+        f" {PATH} shows the replayed minutes in a browser."
+    )
 
 
 def _tell_plants(run: Run, truth: Columns) -> None:

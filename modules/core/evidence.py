@@ -13,19 +13,8 @@ def names() -> list[str]:
 
 
 def at(workspace: Workspace, timestamp: int) -> Columns:
-    """What the evidence rooms said of one candle, as a table of one row; neutral where a room is off, fell back or has
-    no such row."""
-    said: Columns = {}
-    for evidence in EVIDENCE:
-        said.update(neutral(evidence, 1))
-        if not workspace.exists(evidence.table):
-            continue
-        newest = workspace.newest(evidence.table) or 0
-        rows = workspace.read(evidence.table, last=max(1, (newest - timestamp) // MINUTE_MS + 1))
-        found = np.flatnonzero((rows["timestamp"] == timestamp) & (rows["status"] == OK))
-        if len(found):
-            said.update({key: rows[key][found[-1] :][:1] for key in evidence.neutral})
-    return said
+    """What the evidence rooms said of one candle, as a table of one row; see ``live``."""
+    return live(workspace, np.array([timestamp]), lag=0)
 
 
 def neutral(evidence: Evidence, rows: int) -> Columns:
@@ -36,17 +25,35 @@ def neutral(evidence: Evidence, rows: int) -> Columns:
 
 
 def history(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
-    """What they said of each of (N,) candles, ``lag`` candles before it; neutral where there is no history."""
-    return _said(workspace, {e.table: TABLES[e.table].history for e in EVIDENCE}, timestamps - lag * MINUTE_MS)
+    """What they said of each of (N,) candles, ``lag`` candles before it, by their histories; neutral where there is none."""
+    wanted, said = timestamps - lag * MINUTE_MS, Columns()
+    for evidence in EVIDENCE:
+        said |= _taken(evidence, _newest_from(workspace, _history_of(evidence), wanted), wanted)
+    return said
 
 
 def live(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
-    """The same from the live tables, as far as they reach back; neutral too where a room was off or fell back."""
-    return _said(workspace, {e.table: e.table for e in EVIDENCE}, timestamps - lag * MINUTE_MS)
+    """The same from the live tables and, before the first row of each, from its history; neutral too where a room was off
+    or fell back.
+
+    Parameters
+    ----------
+    timestamps : (N,) Unix ms, ascending
+    """
+    wanted, said = timestamps - lag * MINUTE_MS, Columns()
+    for evidence in EVIDENCE:
+        rows = _newest_from(workspace, evidence.table, wanted)
+        taken = _taken(evidence, rows, wanted)
+        before = wanted < (rows["timestamp"][0] if rows is not None else np.inf)
+        if before.any():
+            past = _taken(evidence, _newest_from(workspace, _history_of(evidence), wanted), wanted)
+            taken = {key: np.where(before, past[key], taken[key]) for key in taken}
+        said |= taken
+    return said
 
 
 def recorded(workspace: Workspace, timestamps: np.ndarray, lag: int) -> Columns:
-    """The same from the histories and, behind the end of each, from its live table."""
+    """The same from the histories, as training saw them, and behind the end of each from its live table."""
     said, after = history(workspace, timestamps, lag), live(workspace, timestamps, lag)
     wanted = timestamps - lag * MINUTE_MS
     for evidence in EVIDENCE:
@@ -62,30 +69,39 @@ def unrecorded(workspace: Workspace, timestamps: np.ndarray) -> dict[str, int]:
         ended = timestamps[timestamps > _end(workspace, evidence)]
         told = workspace.read(evidence.table)["timestamp"] if workspace.exists(evidence.table) else ended[:0]
         if unknown := int((~np.isin(ended, told)).sum()):
-            missing[str(TABLES[evidence.table].history)] = unknown
+            missing[_history_of(evidence)] = unknown
     return missing
+
+
+def _history_of(evidence: Evidence) -> str:
+    return str(TABLES[evidence.table].history)
 
 
 def _end(workspace: Workspace, evidence: Evidence) -> float:
     """Stamp of the newest row of a history; beyond any other where there is none, for then the room is off."""
-    table = str(TABLES[evidence.table].history)
+    table = _history_of(evidence)
     return (workspace.newest(table) or 0) if workspace.exists(table) else np.inf
 
 
-def _said(workspace: Workspace, tables: dict[str, str], wanted: np.ndarray) -> Columns:
-    said: Columns = {}
-    for evidence in EVIDENCE:
-        table = tables[evidence.table]
-        rows = workspace.read(table) if workspace.exists(table) else None
-        for key, values in neutral(evidence, len(wanted)).items():
-            if rows is not None and len(rows["timestamp"]):
-                position = np.clip(np.searchsorted(rows["timestamp"], wanted), 0, len(rows["timestamp"]) - 1)
-                found = rows["timestamp"][position] == wanted
-                if "status" in rows:
-                    found &= rows["status"][position] == OK
-                values[found] = rows[key][position[found]]
-            said[key] = values
-    return said
+def _newest_from(workspace: Workspace, table: str, wanted: np.ndarray) -> Columns | None:
+    """The rows of a table from the first of the wanted stamps on, and perhaps some before; None where there is none."""
+    newest = workspace.newest(table)
+    if newest is None or not len(wanted) or newest < wanted[0]:
+        return None
+    return workspace.read(table, last=(newest - int(wanted[0])) // MINUTE_MS + 1)
+
+
+def _taken(evidence: Evidence, rows: Columns | None, wanted: np.ndarray) -> Columns:
+    """The evidence's columns at (N,) stamps; neutral where a row is missing or says that it is not to be believed."""
+    taken = neutral(evidence, len(wanted))
+    if rows is not None:
+        position = np.clip(np.searchsorted(rows["timestamp"], wanted), 0, len(rows["timestamp"]) - 1)
+        found = rows["timestamp"][position] == wanted
+        if "status" in rows:
+            found &= rows["status"][position] == OK
+        for key, values in taken.items():
+            values[found] = rows[key][position[found]]
+    return taken
 
 
 def encode(said: Columns) -> np.ndarray:

@@ -97,9 +97,8 @@ class Workspace:
         """
         table, path = TABLES[name], self.path(name, k)
         if not table.keep:
-            header, lines = _split(path, _load(path))
-            skipped = 0 if last is None else max(0, len(lines) - last)
-            return parse(table, path, header, lines[skipped:], 2 + skipped)
+            header, lines, skipped = _ending(path, last)
+            return parse(table, path, header, lines, 2 + skipped)
         live = self._current(table, path)
         wanted = len(live.lines) if last is None else min(last, len(live.lines))
         if live.columns is None or live.parsed < wanted:
@@ -160,7 +159,7 @@ class Workspace:
         if not path.is_file():
             return None
         table = TABLES[name]
-        lines = self._current(table, path).lines if table.keep else _split(path, _load(path))[1]
+        lines = self._current(table, path).lines if table.keep else _ending(path, 1)[1]
         return _stamp(path, lines[-1]) if lines else None
 
     def archived(self, name: str) -> Columns:
@@ -390,14 +389,28 @@ def _load(path: Path) -> bytes:
         raise TableError(path, [f"cannot be read ({error.strerror})"]) from error
 
 
-def _split(path: Path, data: bytes) -> tuple[list[str], list[str]]:
+def _ending(path: Path, last: int | None) -> tuple[list[str], list[str], int]:
+    """The header, the ``last`` lines (None: all), and how many stand before them: those are counted and not taken apart."""
+    data = _load(path)
+    if last is None:
+        return *_split(path, data), 0
+    body, start = data.find(b"\n") + 1, len(data)
+    for _ in range(last + 1):
+        start = data.rfind(b"\n", 0, start)
+        if start < body:
+            return *_split(path, data), 0
+    skipped = data.count(b"\n", body, start + 1)
+    return *_split(path, data[:body] + data[start + 1 :], skipped), skipped
+
+
+def _split(path: Path, data: bytes, skipped: int = 0) -> tuple[list[str], list[str]]:
     try:
         text = data.decode("utf-8-sig")  # a spreadsheet may have put a byte-order mark in front
     except UnicodeDecodeError as error:
         raise TableError(path, [f"is not UTF-8 text ({error.reason} at byte {error.start})"]) from error
     lines = text.split("\n")
     if lines[-1]:
-        raise TableError(path, [f"row {len(lines)} has no end: the file was cut short"])
+        raise TableError(path, [f"row {skipped + len(lines)} has no end: the file was cut short"])
     if len(lines) < 2:
         raise TableError(path, ["is empty: not even a header"])
     return _cells(path, lines[:1], 1)[0], lines[1:-1]

@@ -10,6 +10,10 @@ from modules.conductor import demo
 from modules.conductor.check import check
 from modules.core.module import Run
 from modules.core.settings import load_settings
+from modules.evaluation.batch import live_tables, with_history
+from modules.evaluation.report import PATH
+from modules.m1_data_engine.candle_files import read_candles
+from modules.m1_data_engine.trainer import history_extras
 from modules.m4b_sentiment import trainer
 from tests.conftest import CONFIG
 
@@ -59,6 +63,12 @@ def test_whales_and_news_are_found(show, monkeypatch):
     assert (mood["trajectory"] != 0).mean() > 0.5
     assert run.workspace.read("news_history")["timestamp"].max() < mood["timestamp"][0]
     assert check(run) == 0
+    candles = with_history(run, read_candles(run.workspace.root / "data/simulated/following.csv", 60)[0])
+    batch = live_tables(run, candles, history_extras(run, candles["timestamp"]))["final_signals"]
+    live = run.workspace.read("final_signals")
+    assert batch["timestamp"][-REPLAYED:].tolist() == live["timestamp"].tolist()
+    assert batch["reason"][-REPLAYED:].tolist() == live["reason"].tolist()
+    assert (run.workspace.root / PATH).read_text().startswith("<!doctype html>")
 
 
 def test_without_the_libraries_of_4b_it_says_so_in_one_line_and_goes_on(show, monkeypatch):

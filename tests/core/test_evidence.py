@@ -102,6 +102,21 @@ def test_the_live_table_speaks_where_the_history_has_ended(tmp_path):
     assert evidence.recorded(workspace, minutes, lag=1)["whale_alert_score"].tolist() == [0.5, 0.9, 0.9, 0.2, 0.5, 0.4]
 
 
+def test_before_its_first_live_row_a_room_is_read_from_its_history(tmp_path):
+    workspace = Workspace(tmp_path)
+    minutes = START + MINUTE_MS * np.arange(6)
+    past = {"whale_alert_score": np.array([0.9, 0.8, 0.7, 0.6]), "impact_type": np.full(4, "sell_pressure", object)}
+    workspace.write("whale_history", {"timestamp": minutes[:4], **past})
+    assert evidence.live(workspace, minutes, lag=0)["whale_alert_score"].tolist() == [0.9, 0.8, 0.7, 0.6, 0.5, 0.5]
+    live = plain(TABLES["whale_alerts"], 3)
+    live["timestamp"], live["whale_alert_score"] = minutes[[2, 4, 5]], np.array([0.1, 0.2, 0.3])
+    live["status"] = np.array(["fallback: asleep", "ok", "ok"], object)
+    workspace.write("whale_alerts", live)
+    assert evidence.live(workspace, minutes, lag=0)["whale_alert_score"].tolist() == [0.9, 0.8, 0.5, 0.5, 0.2, 0.3]
+    assert evidence.live(workspace, minutes, lag=1)["whale_alert_score"].tolist() == [0.5, 0.9, 0.8, 0.5, 0.5, 0.2]
+    assert [evidence.at(workspace, int(minute))["whale_alert_score"][0] for minute in minutes] == [0.9, 0.8, 0.5, 0.5, 0.2, 0.3]
+
+
 def test_live_and_history_agree(tmp_path):
     workspace = Workspace(tmp_path)
     say(workspace)
