@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,24 @@ def test_a_score_does_not_depend_on_what_stands_beside_it(planted, fitted):
     together = small.scores(some.texts, some.sources)
     for i in (0, 7, 19):
         assert small.scores(some.texts[i : i + 1], some.sources[:1]).tobytes() == together[i : i + 1].tobytes()
+
+
+def test_posts_of_two_labels_only_have_a_table_too(planted):
+    some = headlines(planted, 400)
+    two = some.at(np.flatnonzero(some.labels != 1))
+    table = training.TableFit(two, ["wire"], np.random.default_rng(0))
+    assert (table.logits(two).argmax(axis=1) == two.labels).mean() > 0.95
+
+
+def test_the_table_hears_a_source_it_knows_and_no_other():
+    texts = [f"{word} {name}" for word in ("soars", "sinks") for name in ("gold", "oil", "tin", "zinc")]
+    says = np.array([2] * 4 + [0] * 4)
+    both = training.Labelled(texts * 2, ["plain"] * 8 + ["ironic"] * 8, np.concatenate([says, 2 - says]), np.arange(16))
+    table = training.TableFit(both, ["plain", "ironic"], np.random.default_rng(0))
+    assert table.logits(both).argmax(axis=1).tolist() == both.labels.tolist()
+    nobody = table.logits(both, source_known=False)
+    assert nobody.tobytes() == table.logits(replace(both, sources=["a stranger"] * 16)).tobytes()
+    assert nobody[:8].tobytes() == nobody[8:].tobytes()
 
 
 def test_odd_texts_have_scores(fitted):
