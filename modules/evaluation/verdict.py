@@ -55,7 +55,7 @@ def verdict(
     """
     returns, pnl = np.asarray(returns, float), np.asarray(pnl, float)
     if not len(pnl):
-        why = f"Not one trade in {_count(len(returns), 'day')}: nothing was earned and nothing is proven."
+        why = f"Not one trade on {_count(len(returns), 'UTC day')}: nothing was earned and nothing is proven."
         return Verdict(IDLE, why, np.nan, np.nan, np.nan, np.nan, tries)
     daily = 1e4 * returns
     low, high = interval(luck.ratio, np.stack([daily, np.ones(len(daily))], 1), seed)

@@ -81,7 +81,7 @@ def test_an_edge_that_costs_eat_up_is_none(kind: str) -> None:
 def test_no_trade_is_its_own_sentence() -> None:
     found = verdict(np.zeros(313), np.zeros(0), 40, 1)
     assert found.words == IDLE
-    assert found.why == "Not one trade in 313 days: nothing was earned and nothing is proven."
+    assert found.why == "Not one trade on 313 UTC days: nothing was earned and nothing is proven."
     assert np.isnan([found.mean, found.low, found.high, found.deflated]).all()
 
 
