@@ -65,7 +65,7 @@ class PostEncoder:
 
     Raises
     ------
-    ArtifactError : onnxruntime or tokenizers is not installed
+    ArtifactError : onnxruntime or tokenizers is not installed; the model is of another version
     """
 
     def __init__(self, onnx: bytes, tokenizer: bytes, content: dict[str, Any]):
@@ -81,6 +81,8 @@ class PostEncoder:
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
         self._sources = {name: place for place, name in enumerate(content["sources"])}
         self._known, self._unknown = Calibration.of(content["known"]), Calibration.of(content["unknown"])
+        if {len(fit.shift) for fit in (self._known, self._unknown)} != {3}:
+            raise ArtifactError("the sentiment model was made by another version of the program; train again with --train")
 
     def scores(self, texts: Sequence[str], sources: Sequence[str]) -> np.ndarray:
         """(N, 3) probabilities of negative, neutral, positive for N clean texts; each alone, whatever stands beside it.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modules.core.errors import PipelineError
+from modules.core.errors import ArtifactError, PipelineError
 from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.statistics import Figures
@@ -146,6 +146,12 @@ def test_the_table_hears_a_source_it_knows_and_no_other():
     nobody = table.logits(both, source_known=False)
     assert nobody.tobytes() == table.logits(replace(both, sources=["a stranger"] * 16)).tobytes()
     assert nobody[:8].tobytes() == nobody[8:].tobytes()
+
+
+def test_a_model_of_before_is_told(fitted):
+    before = fitted.content() | {"known": [1.0, 0.0, 0.0, 0.0]}
+    with pytest.raises(ArtifactError, match="train again"):
+        encoder.PostEncoder(fitted.onnx()[1], fitted.tokenizer.to_str().encode(), before)
 
 
 def test_odd_texts_have_scores(fitted):
