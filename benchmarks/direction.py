@@ -1,8 +1,9 @@
 """The sign of the next 15 minutes: what can be known of it, and what is it worth? Walk-forward over the newest months.
 
-usage: python -m benchmarks.direction --candles FILE [--blocks 6] [--minutes 43200] [--window 200000]
+usage: python -m benchmarks.direction --candles FILE [FILE ...] [--blocks 6] [--minutes 43200] [--window 200000]
 
 Prints, for each way to guess, the most confident share of each block: hit rate and basis points before and after costs.
+Several files follow one another: ``--candles HISTORY APRIL --blocks 1`` judges on April what the history teaches.
 """
 
 import argparse
@@ -31,7 +32,7 @@ OWN, LEANING, ROUND, ALL = "own direction, 15 features", "leaning of a specialis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--candles", type=Path, required=True)
+    parser.add_argument("--candles", type=Path, nargs="+", required=True)
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--minutes", type=int, default=43_200)
     parser.add_argument("--window", type=int, default=200_000)
@@ -39,7 +40,8 @@ def main() -> None:
     settings = load_settings()
     horizon, seed = settings.labels.horizon, settings.learning.seed
     gap = horizon + 1 + settings.learning.embargo
-    candles, _ = read_candles(options.candles)
+    files = [read_candles(path)[0] for path in options.candles]
+    candles = {name: np.concatenate([file[name] for file in files]) for name in files[0]}
     high, low, close, stamps = (candles[name] for name in ("high", "low", "close", "timestamp"))
     distance = labels.move_points(close, settings.labels.move_points, settings.labels.move_bps)
     first, moved = labels.first_side(high, low, close, distance, horizon)

@@ -325,7 +325,7 @@ def fit_posts(
     feeder = _Feeder(tokenizer, posts, sources, len(sources))
     count = np.bincount(posts.labels[learn], minlength=3)
     weights = torch.tensor(np.sqrt(len(learn) / 3 / np.maximum(count, 1)), dtype=torch.float32)
-    optimizer = torch.optim.AdamW(net.rates(), weight_decay=0.0 if encoder == SCRATCH else 0.01)
+    optimizer = torch.optim.AdamW(net.rates(), weight_decay=0.0 if encoder == SCRATCH else 0.01, fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     best, best_loss, best_epoch = net.state_dict(), np.inf, 0
     passes = max(epochs, MIN_STEPS // (len(learn) // BATCH + 1))
