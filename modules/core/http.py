@@ -1,8 +1,10 @@
 """One polite, bounded request: what every source asks the world through."""
 
 import math
-import time
-from collections.abc import Callable, Mapping
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,17 +47,16 @@ def get(
     redirects: int = 0,
     advice: str = "check its address in config.toml",
     told: Callable[[bytes], str] = lambda _body: "",
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> Answer:
     """One GET request of bounded size and time.
 
     Parameters
     ----------
     who : the server as errors name it; neither the URL nor a header appears in one
-    timeout_s : seconds for the connection, for each silence, and for the whole body
+    timeout_s : seconds for all of it: the connection, its encryption, every redirect, the headers and the whole body
     limit_bytes : size above which the answer is left unread
     good : statuses that are an answer
-    redirects : how many are followed
+    redirects : how many are followed; what they say beside where they lead is left unread
     advice : what to do where the request itself cannot be made
     told : what a refusal's body says, to be added to the error
 
@@ -70,43 +71,89 @@ def get(
     from urllib3.exceptions import HTTPError, TimeoutError
 
     slow = TryAgain(f"{who} did not answer within {timeout_s:g} s")
+    with _bounded_session(timeout_s) as (session, late):
+        try:
+            for left in range(redirects, -1, -1):
+                with session.get(
+                    url, params=query, headers=headers, timeout=timeout_s, stream=True, allow_redirects=False
+                ) as answer:
+                    if redirects and answer.is_redirect:
+                        if not left:
+                            raise SourceError(f"{who} cannot be asked: {advice}")
+                        # A new address brings its own query.
+                        url, query = requests.compat.urljoin(url, answer.headers["Location"]), None
+                        continue
+                    body = bytearray()
+                    while piece := answer.raw.read1(1 << 16, decode_content=True):
+                        body += piece
+                        if len(body) > limit_bytes:
+                            raise SourceError(f"{who} answered with more than {limit_bytes >> 20} MiB")
+                    break
+            length = answer.headers.get("Content-Length", "")
+            short = "Content-Encoding" not in answer.headers and length.isdecimal() and int(length) != len(body)
+        except (requests.Timeout, TimeoutError):
+            raise slow from None
+        except requests.ConnectionError:
+            raise slow if late.is_set() else TryAgain(f"no connection to {who}") from None
+        except HTTPError:
+            raise slow if late.is_set() else TryAgain(f"{who} broke off in the middle of its answer") from None
+        except (requests.RequestException, ValueError):
+            raise SourceError(f"{who} cannot be asked: {advice}") from None
+        if late.is_set():
+            raise slow
+    if short:
+        raise TryAgain(f"{who} broke off in the middle of its answer")
+    if answer.status_code in good:
+        return Answer(answer.status_code, answer.headers, bytes(body))
+    raise _refusal(who, answer.status_code, answer.headers, told(bytes(body)))
+
+
+@contextmanager
+def _bounded_session(timeout_s: float) -> Iterator[tuple[Any, threading.Event]]:
+    """A session whose lines are cut when the time is over, and whether it was.
+
+    The libraries' time-outs are for each silence: a server that sends a byte a second, be it of a header or of the
+    encryption's greeting, would hold a request for ever.
+    """
+    import requests
+
+    lines: list[socket.socket] = []
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        for line in list(lines):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def watched(pool: Any) -> Any:
+        class Connection(pool.ConnectionCls):
+            def _new_conn(self) -> socket.socket:
+                line: socket.socket = super()._new_conn()
+                lines.append(line.dup())  # encryption takes the line itself over
+                if late.is_set():
+                    hang_up()
+                return line
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
     session: Any = requests.Session()
     session.trust_env = False  # neither a .netrc nor a proxy variable adds credentials to a request
-    session.max_redirects = max(1, redirects)
-    if not redirects:
-        # Even with redirects off, requests reads a redirect's whole body, however large, to say where it points.
-        session.get_redirect_target = lambda _answer: None
+    # Even with redirects off, requests reads a redirect's whole body, however large, to say where it points.
+    session.get_redirect_target = lambda _answer: None
+    for adapter in session.adapters.values():
+        pools = adapter.poolmanager.pool_classes_by_scheme
+        adapter.poolmanager.pool_classes_by_scheme = {scheme: watched(pool) for scheme, pool in pools.items()}
+    clock = threading.Timer(timeout_s, hang_up)
+    clock.daemon = True
+    clock.start()
     try:
-        deadline = monotonic() + timeout_s
-        with (
-            session,
-            session.get(
-                url, params=query, headers=headers, timeout=timeout_s, stream=True, allow_redirects=redirects > 0
-            ) as answer,
-        ):
-            body = bytearray()
-            # read1 returns what has arrived, so a server that sends a byte a second meets the deadline too.
-            while piece := answer.raw.read1(1 << 16, decode_content=True):
-                body += piece
-                if len(body) > limit_bytes:
-                    raise SourceError(f"{who} answered with more than {limit_bytes >> 20} MiB")
-                if monotonic() > deadline:
-                    raise slow
-            length = answer.headers.get("Content-Length", "")
-            if "Content-Encoding" not in answer.headers and length.isdecimal() and int(length) != len(body):
-                raise TryAgain(f"{who} broke off in the middle of its answer")
-            status, answered = answer.status_code, answer.headers
-    except (requests.Timeout, TimeoutError):
-        raise slow from None
-    except requests.ConnectionError:
-        raise TryAgain(f"no connection to {who}") from None
-    except HTTPError:
-        raise TryAgain(f"{who} broke off in the middle of its answer") from None
-    except (requests.RequestException, ValueError):
-        raise SourceError(f"{who} cannot be asked: {advice}") from None
-    if status in good:
-        return Answer(status, answered, bytes(body))
-    raise _refusal(who, status, answered, told(bytes(body)))
+        with session:
+            yield session, late
+    finally:
+        clock.cancel()
+        for line in lines:
+            line.close()
 
 
 def _refusal(who: str, status: int, headers: Mapping[str, str], said: str) -> SourceError:

@@ -73,7 +73,6 @@ class Web:
                 query,
                 self.headers,
                 advice="check its address and key in [whale] and the environment",
-                monotonic=self.monotonic,
             ).body
             try:
                 return parse(body.decode() if plain else json.loads(body))

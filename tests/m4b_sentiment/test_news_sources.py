@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -242,19 +243,17 @@ def served(chunks):
     """A bare server that writes the chunks of bytes as they come, whatever happens; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
 
+    def answer(connection):
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            for chunk in chunks():
+                connection.sendall(chunk)
+
     def serve():
-        while True:
-            try:
+        with suppress(OSError):
+            while True:
                 connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65_536)
-                try:
-                    for chunk in chunks():
-                        connection.sendall(chunk)
-                except OSError:
-                    pass
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
     return listener, f"http://127.0.0.1:{listener.getsockname()[1]}/rss"
@@ -292,6 +291,33 @@ def silence():
     yield b""
 
 
+AWAY = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n"
+
+
+def headers_drop_by_drop():
+    yield OK
+    while True:
+        yield b"X"
+        time.sleep(0.05)
+
+
+def redirects_drop_by_drop():
+    yield AWAY + b"Content-Length: 1000\r\n\r\n"
+    while True:
+        yield b"<"
+        time.sleep(0.05)
+
+
+def redirects_with_a_hundred_megabytes():
+    yield AWAY + b"\r\n"
+    for _ in range(100):
+        yield b"x" * (1 << 20)
+
+
+def redirects_with_a_bomb():
+    yield AWAY + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB_OF_ZIP) + BOMB_OF_ZIP
+
+
 @pytest.mark.parametrize(
     ("chunks", "says"),
     [
@@ -300,13 +326,19 @@ def silence():
         (drop_by_drop, "did not answer within"),
         (cut_short, "broke off"),
         (silence, "did not answer within"),
+        (headers_drop_by_drop, "did not answer within"),
+        (redirects_drop_by_drop, "cannot be asked"),  # what a redirect says is never waited for
+        (redirects_with_a_hundred_megabytes, "cannot be asked"),
+        (redirects_with_a_bomb, "cannot be asked"),
     ],
 )
 def test_answers_that_never_end_well(asking, chunks, says):
     listener, url = served(chunks)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
     with listener:
         assert says in refused(RssSource(url, Asking(asking.timeout_s, 1, asking.sleep)))
+    assert time.monotonic() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
