@@ -30,7 +30,7 @@ DROPPED = ("empty", "language", "spam", "duplicate", "stale", "unread")
 ASK_WITHIN_MS = 5 * MINUTE_MS
 """After a candle's close; what feeds say later tells nothing of it, so a replay asks none."""
 ASK_S = 20.0
-"""For all feeds together; those whose turn comes later are asked in the next minute."""
+"""Seconds after which no further feed is asked in a minute; each minute begins with another one."""
 ENGLISH = ("", "en", "und", "qme", "qht", "zxx")
 """X's marks of posts that may be English: the language itself, and its words for "cannot be told"."""
 
@@ -146,11 +146,12 @@ def _from_feeds(run: Run, close: int) -> tuple[_Seen, dict[str, Mark]]:
     asked: list[RssSource | XSource] = [RssSource(url, asking) for url in settings.feeds]
     if settings.x_query:
         asked.append(XSource(settings.x_query, settings.x_url, asking))
+    turn = close // MINUTE_MS % max(1, len(asked))
     marks = _marks(run)
     posts: list[Post] = []
     failed: list[SourceError] = []
     began = time.monotonic()
-    for source in asked:
+    for source in asked[turn:] + asked[:turn]:
         try:
             if time.monotonic() - began > ASK_S:
                 raise SourceError(f"{source.name} was not asked: the feeds before it took more than {ASK_S:g} s")

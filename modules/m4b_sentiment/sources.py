@@ -19,6 +19,7 @@ import numpy as np
 from modules.core import clock, http
 from modules.core.errors import SourceError
 from modules.core.retry import TryAgain, retried
+from modules.core.words import DAY_MINUTES, MINUTE_MS
 
 MAX_ANSWER_BYTES = 1 << 20
 MAX_FILE_BYTES = 200 << 20
@@ -29,6 +30,12 @@ MAX_POSTS = 200
 MAX_DEPTH = 100
 """Of a feed's tags within tags; the parser's time grows with the square of it."""
 MAX_REDIRECTS = 3
+MAX_WAIT_S = 2.0
+"""Between two tries; a feed that asks for more is asked again in the next minute, so that none holds up the others."""
+X_EPOCH_MS, X_ID_BITS = 1_288_834_974_657, 22
+"""X's numbers of posts hold their time: milliseconds since this moment, above so many other bits."""
+X_REACH_MS = 6 * DAY_MINUTES * MINUTE_MS
+"""Recent search goes back seven days, and refuses a number that is older."""
 TOKEN = "X_BEARER_TOKEN"
 """The environment variable that holds the bearer token for X. It is read when it is needed and kept nowhere."""
 
@@ -38,6 +45,7 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
 _CDATA = re.compile(r"<!\[CDATA\[.*?(\]\]>|\Z)", re.S)
 _TAG = re.compile(r"<(/?)[A-Za-z][^<>]*?(/?)>")
 _LONG_TAG = re.compile(r"<[^<>]{8000}")
+_END = re.compile(r"</(\w+:)?(rss|feed|RDF)\s*>\s*(<!--.*?-->\s*)*\Z", re.S)
 _ENTITY = re.compile(r"<!\s*(ENTITY|ELEMENT|ATTLIST|NOTATION)|<!\s*DOCTYPE[^>]{0,2000}\[", re.I)
 
 
@@ -131,14 +139,17 @@ class RssSource:
             answer = _fetch(self.url, self.name, headers, {}, self.asking.timeout_s, MAX_REDIRECTS)
             if answer.status == 304:
                 return [], mark
-            said = Mark(_one_line(answer.headers.get("ETag")), _one_line(answer.headers.get("Last-Modified")))
-            return parse_feed(answer.body, answer.headers.get("Content-Type", ""), self.name), said
+            posts = parse_feed(answer.body, answer.headers.get("Content-Type", ""), self.name)
+            if not _END.search(_decoded(answer.body, answer.headers.get("Content-Type", ""))[-1_000:]):
+                return posts, Mark()  # perhaps cut off: the rest must not hide behind "not modified"
+            return posts, Mark(_one_line(answer.headers.get("ETag")), _one_line(answer.headers.get("Last-Modified")))
 
-        return retried(once, self.asking.attempts, sleep=self.asking.sleep)
+        return retried(once, self.asking.attempts, sleep=self.asking.sleep, max_delay_s=MAX_WAIT_S)
 
 
 class XSource:
-    """X's recent search, API v2. Retweets are left out; their text is cut and stands in the original anyway."""
+    """X's recent search, API v2: of each poll the newest hundred posts. Retweets are left out; their text is cut and stands
+    in the original anyway."""
 
     def __init__(self, query: str, base_url: str, asking: Asking):
         self.query, self.url, self.asking = query, base_url.rstrip("/") + "/2/tweets/search/recent", asking
@@ -158,7 +169,7 @@ class XSource:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise SourceError(f"the environment variable {TOKEN} holds characters that no token has: X is not asked")
         query = {"query": self.query, "max_results": "100", "tweet.fields": "created_at,lang"}
-        if mark.newest.isdecimal():
+        if mark.newest.isdecimal() and (int(mark.newest) >> X_ID_BITS) + X_EPOCH_MS > clock.now_ms() - X_REACH_MS:
             query["since_id"] = mark.newest
 
         def once() -> tuple[list[Post], Mark]:
@@ -166,7 +177,7 @@ class XSource:
             answer = _fetch(self.url, host_of(self.url), headers, query, self.asking.timeout_s, 0)
             return parse_search(answer.body, mark)
 
-        return retried(once, self.asking.attempts, sleep=self.asking.sleep)
+        return retried(once, self.asking.attempts, sleep=self.asking.sleep, max_delay_s=MAX_WAIT_S)
 
 
 def parse_feed(body: bytes, content_type: str, name: str) -> list[Post]:

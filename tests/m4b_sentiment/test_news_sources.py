@@ -205,16 +205,21 @@ def test_many_attributes_are_refused(httpserver, feed):
     assert "too deep, too long or left open" in refused(feed)
 
 
-def test_a_cut_feed_gives_what_arrived(httpserver, feed):
-    answers(httpserver, rss(ITEM.format("Bitcoin falls"), ITEM.format("Ether rises"))[:-80])
-    assert feed.posts(Mark())[0][0].text == "Bitcoin falls"
+def test_a_cut_feed_gives_what_arrived_and_is_asked_for_whole(httpserver, feed):
+    whole = rss(ITEM.format("Bitcoin falls"), ITEM.format("Ether rises"))
+    told = {"ETag": '"1"'}
+    answers(httpserver, Response(whole[:-80], headers=told), Response(whole + "<!-- made by hand -->\n", headers=told))
+    posts, mark = feed.posts(Mark())
+    assert posts[0].text == "Bitcoin falls"
+    assert mark == Mark()
+    assert feed.posts(mark)[1] == Mark(etag='"1"')
 
 
 def test_too_many_requests_and_server_errors_are_tried_again(httpserver, feed, waits):
-    slow_down = Response("", 429, headers={"Retry-After": "3"})
+    slow_down = Response("", 429, headers={"Retry-After": "2"})
     answers(httpserver, slow_down, Response("", 503), rss(ITEM.format("Bitcoin falls")))
     assert len(feed.posts(Mark())[0]) == 1
-    assert waits == [3.0, 1.0]
+    assert waits == [2.0, 1.0]
 
 
 def test_a_long_wait_is_not_waited_for(httpserver, feed, waits):
@@ -355,6 +360,15 @@ def test_an_address_that_is_none(asking, url):
 
 # X
 
+NOW_MS = 1_790_347_313_000
+NOW_ID = (NOW_MS - 1_288_834_974_657) << 22
+"""The number of a post of that moment, as X gives them: https://docs.x.com/resources/fundamentals/x-ids."""
+
+
+@pytest.fixture(autouse=True)
+def moment(monkeypatch):
+    monkeypatch.setattr(sources.clock, "now_ms", lambda: NOW_MS)
+
 
 def tweet(identity, words, **more):
     return {"id": str(identity), "text": words, "created_at": "2026-09-25T14:41:53.000Z", "lang": "en"} | more
@@ -367,19 +381,30 @@ def found(*tweets):
 
 def test_recent_search_asks_for_what_is_new(httpserver, x):
     seen = answers(
-        httpserver, found(tweet(11, "Bitcoin falls"), tweet(12, "RT @a: Bitcoin falls"), tweet(13, "Bitcoin rises")), found()
+        httpserver,
+        found(tweet(NOW_ID, "Bitcoin falls"), tweet(NOW_ID + 1, "RT @a: Bitcoin falls"), tweet(NOW_ID + 2, "Bitcoin rises")),
+        found(),
     )
     posts, mark = x.posts(Mark())
     assert [(post.source, post.text, post.published_ms, post.language) for post in posts] == [
         ("x", "Bitcoin falls", 1_790_347_313_000, "en"),
         ("x", "Bitcoin rises", 1_790_347_313_000, "en"),
     ]
-    assert mark == Mark(newest="13")
+    assert mark == Mark(newest=str(NOW_ID + 2))
     assert x.posts(mark) == ([], mark)
     assert seen[0].headers["Authorization"] == f"Bearer {SECRET}"
     assert seen[0].args["query"] == "bitcoin lang:en"
     assert "since_id" not in seen[0].args
-    assert seen[1].args["since_id"] == "13"
+    assert seen[1].args["since_id"] == str(NOW_ID + 2)
+
+
+def test_a_mark_beyond_the_reach_of_recent_search_is_not_sent(httpserver, x, monkeypatch):
+    monkeypatch.setattr(sources.clock, "now_ms", lambda: NOW_MS + 5 * 86_400_000)
+    seen = answers(httpserver, found(), found())
+    x.posts(Mark(newest=str(NOW_ID)))
+    monkeypatch.setattr(sources.clock, "now_ms", lambda: NOW_MS + 7 * 86_400_000)
+    x.posts(Mark(newest=str(NOW_ID)))
+    assert [request.args.get("since_id") for request in seen] == [str(NOW_ID), None]
 
 
 def test_a_real_answer_of_x(httpserver, x):
@@ -416,9 +441,9 @@ def test_the_token_goes_nowhere_else(httpserver, x):
 
 def test_x_names_the_end_of_its_limit(httpserver, x, waits, monkeypatch):
     monkeypatch.setattr(sources.clock, "now_ms", lambda: 1_000_000)
-    answers(httpserver, Response("", 429, headers={"x-rate-limit-reset": "1004"}), found())
+    answers(httpserver, Response("", 429, headers={"x-rate-limit-reset": "1002"}), found())
     x.posts(Mark())
-    assert waits == [4.0]
+    assert waits == [2.0]
 
 
 @pytest.mark.parametrize(

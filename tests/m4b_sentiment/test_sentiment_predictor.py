@@ -259,6 +259,25 @@ def test_feeds_that_take_too_long_together_wait_for_the_next_minute(opened, stam
     assert httpserver.log == []
 
 
+def test_each_minute_begins_with_another_feed(opened, stamps, httpserver, monkeypatch):
+    monkeypatch.setattr(predictor, "ASK_S", 0.1)
+    asked = []
+
+    def slow(request):
+        asked.append(request.path)
+        time.sleep(0.2)
+        return Response("", 503)
+
+    feeds = [f"/{name}" for name in "abc"]
+    for path in feeds:
+        httpserver.expect_request(path).respond_with_handler(slow)
+    for minute in range(3):
+        timestamp = int(stamps[-1]) + minute * MINUTE_MS
+        run = opened(timestamp + MINUTE_MS + 2_000, feeds=[httpserver.url_for(path) for path in feeds], file="")
+        run_predictor(predictor, run, timestamp)
+    assert sorted(asked) == feeds
+
+
 def test_the_token_is_in_no_file(opened, stamps, httpserver, monkeypatch):
     monkeypatch.setenv(sources.TOKEN, SECRET)
     answer = Response(json.dumps({"detail": f"bad token {SECRET}"}), 401)
