@@ -376,6 +376,7 @@ _TABLES = (
         (
             Column("height", INTEGER, "block; 0 where the source knows none", low=0),
             Column("hash", TEXT),
+            Column("looked_at", INTEGER, "where the next poll goes on in a block that a poll's time ended within; else 0", low=0),
             Column("read_to", INTEGER, "Unix ms UTC, close of the last candle at which it was the newest", low=0),
         ),
         M4A,

@@ -19,8 +19,8 @@ from modules.core.http import NotThere
 from modules.core.module import Run
 from modules.core.tables import Columns, parse
 from modules.core.words import MINUTE_MS
-from modules.m4a_whale.transactions import KNOWN_BLOCKS, News, Transfer, TransferSource, exchange_addresses
-from modules.m4a_whale.web import Web
+from modules.m4a_whale.transactions import KNOWN_BLOCKS, Block, News, Transfer, TransferSource, exchange_addresses
+from modules.m4a_whale.web import Spent, Web
 
 SATOSHI = 1e8
 ALL_COINS = 21_000_000 * 10**8
@@ -32,6 +32,8 @@ OVERLAP_MS = 10 * MINUTE_MS
 """How far services that number no blocks are asked back again: they publish some transactions late."""
 WHALE_ALERT_PAGES, WHALE_ALERT_ROWS = 50, 100
 WHALE_ALERT_MIN_USD = 500_000
+WHALE_ALERT_REACH_MS = 58 * MINUTE_MS
+"""The free plan refuses what is more than an hour ago, and some minutes pass until it is asked."""
 GLASSNODE_STEP_MS = 10 * MINUTE_MS
 UNKNOWN = (math.nan, math.nan, math.nan, math.nan)
 """Inputs, outputs, largest output's share and fee rate, where a service does not tell them."""
@@ -42,7 +44,8 @@ class Mempool:
     """The REST interface of mempool.space and of one's own node (mempool or esplora): no key.
 
     One request a poll while no block is new. A new block costs one for its header, one for its summary, and one for
-    each large transaction in it; a server without summaries is read page by page.
+    each large transaction in it; a server without summaries is read page by page. Where the budget ends before all is
+    read, the next poll goes on at that place, be it within a block.
 
     Parameters
     ----------
@@ -54,54 +57,88 @@ class Mempool:
     def __init__(self, web: Web, min_btc: float, addresses: frozenset[str], backfill: int):
         self.web, self.min_satoshi, self.addresses, self.backfill = web, min_btc * SATOSHI, addresses, backfill
 
-    def news(self, known: list[tuple[int, str]], since_ms: int | None, upto_ms: int) -> News:
-        """The blocks beyond the newest known one that is still on the server's chain; see ``TransferSource.news``.
-
-        Where the budget ends before the last of them, the rest is read at the next poll.
-        """
+    def news(self, known: list[Block], since_ms: int | None, upto_ms: int) -> News:
+        """The blocks beyond the newest known one that is still on the server's chain; see ``TransferSource.news``."""
         tip = self.web.ask("/api/blocks/tip/hash", _hash, plain=True)
-        heights = {name: height for height, name in known}
-        if tip in heights:
+        place = next((i for i, block in enumerate(known) if block.name == tip), None)
+        if place is not None and (place < len(known) - 1 or not known[place].looked_at):
             return News([], known)  # the newest we know, or a server that lags behind
-        missed: list[dict[str, Any]] = []
-        wanted, limit = tip, KNOWN_BLOCKS if known else self.backfill
-        while wanted not in heights and len(missed) < limit:
-            block = self.web.ask(f"/api/block/{wanted}", _block_named(wanted))
-            if missed and block["height"] != missed[-1]["height"] - 1:
-                raise SourceError(f"{self.web.host} answered with blocks whose heights do not follow one another")
-            missed.append(block)
-            wanted = block["previous"]
-        if wanted not in heights:
-            missed, kept = missed[: self.backfill], []
-        else:
-            kept = [pair for pair in known if pair[0] <= heights[wanted]]
-        orphaned = heights[wanted] if kept and len(kept) < len(known) else None
+        newest = self._block(tip)
+        kept = known[: place + 1] if place is not None else self._still_there(known, newest)
+        if kept and newest["height"] - kept[-1].height > KNOWN_BLOCKS:
+            kept = []
+        orphaned = kept[-1].height if kept and len(kept) < len(known) else None
         transfers: list[Transfer] = []
-        read: list[tuple[int, str]] = []
-        for block in reversed(missed):
-            if read and self.web.spent:
-                break
-            transfers += self._large(block)
-            read.append((block["height"], block["id"]))
-        return News(transfers, [*kept, *read], orphaned)
-
-    def _large(self, block: dict[str, Any]) -> list[Transfer]:
+        read = list(kept)
         try:
-            summary = self.web.ask(f"/api/v1/block/{block['id']}/summary", _summary)
-        except NotThere:
-            return self._paged(block)
-        large = [txid for txid, value in summary if value >= self.min_satoshi]
-        if len(large) > MAX_LARGE:
-            raise SourceError(f"{self.web.host} answered with a block of {len(large)} large transactions")
-        parse_one = lambda answer: _transaction(answer, block, self.addresses)  # noqa: E731
-        return [self.web.ask(f"/api/tx/{txid}", _named(txid, parse_one)) for txid in large]
+            if read and read[-1].looked_at:
+                block = newest if read[-1].name == tip else self._block(read[-1].name)
+                found, read[-1] = self._read(block, read[-1].looked_at)
+                transfers += found
+            height = read[-1].height + 1 if read else max(1, newest["height"] + 1 - self.backfill)
+            while height <= newest["height"] and not (read and read[-1].looked_at):
+                block = newest if height == newest["height"] else self._block(self._name_at(height))
+                if block["height"] != height or (read and block["previous"] != read[-1].name):
+                    raise SourceError(f"{self.web.host} answered with blocks that do not follow one another")
+                found, last = self._read(block, 0)
+                transfers += found
+                read.append(last)
+                height += 1
+        except Spent:
+            if read == kept:
+                raise
+        return News(transfers, read, orphaned)
 
-    def _paged(self, block: dict[str, Any]) -> list[Transfer]:
+    def _still_there(self, known: list[Block], newest: dict[str, Any]) -> list[Block]:
+        """The known blocks up to the newest that the tip stands on; none where it stands on none of them."""
+        for i in range(len(known) - 1, -1, -1):
+            block = known[i]
+            if newest["previous"] == block.name:
+                return known[: i + 1]
+            if block.height < newest["height"] and self._name_at(block.height) == block.name:
+                return known[: i + 1]
+        return []
+
+    def _name_at(self, height: int) -> str:
+        return self.web.ask(f"/api/block-height/{height}", _hash, plain=True)
+
+    def _block(self, name: str) -> dict[str, Any]:
+        return self.web.ask(f"/api/block/{name}", _block_named(name))
+
+    def _read(self, block: dict[str, Any], start: int) -> tuple[list[Transfer], Block]:
+        """A block's large transactions from a place on, and how far it was read.
+
+        Raises
+        ------
+        Spent : there was no time for even one
+        """
+        ask: Callable[[dict[str, Any], int], list[Transfer]]
+        try:
+            summary = self.web.ask(f"/api/v1/block/{block['id']}/summary", _summary_of(block["count"]))
+        except NotThere:
+            places, ask = range(start, block["count"], PAGE), self._page
+        else:
+            large = [txid for txid, value in summary if value >= self.min_satoshi]
+            if len(large) > MAX_LARGE:
+                raise SourceError(f"{self.web.host} answered with a block of {len(large)} large transactions")
+            places = range(start, len(large))
+            ask = lambda block, place: [self._transaction(block, large[place])]  # noqa: E731
         found: list[Transfer] = []
-        for start in range(0, block["count"], PAGE):
-            page = self.web.ask(f"/api/block/{block['id']}/txs/{start}", lambda answer: _page(answer, block, self.addresses))
-            found += [transfer for transfer in page if transfer.value_btc * SATOSHI >= self.min_satoshi]
-        return found
+        for place in places:
+            try:
+                found += [transfer for transfer in ask(block, place) if transfer.value_btc * SATOSHI >= self.min_satoshi]
+            except Spent:
+                if place == start:
+                    raise
+                return found, Block(block["height"], block["id"], place)
+        return found, Block(block["height"], block["id"])
+
+    def _transaction(self, block: dict[str, Any], txid: str) -> Transfer:
+        return self.web.ask(f"/api/tx/{txid}", _named(txid, lambda answer: _transaction(answer, block, self.addresses)))
+
+    def _page(self, block: dict[str, Any], start: int) -> list[Transfer]:
+        count = min(PAGE, block["count"] - start)
+        return self.web.ask(f"/api/block/{block['id']}/txs/{start}", lambda answer: _page(answer, block, count, self.addresses))
 
 
 class WhaleAlert:
@@ -110,11 +147,20 @@ class WhaleAlert:
     def __init__(self, web: Web, addresses: frozenset[str]):
         self.web, self.addresses = web, addresses
 
-    def news(self, known: list[tuple[int, str]], since_ms: int | None, upto_ms: int) -> News:
-        """See ``TransferSource.news``; at the first poll, the hour before."""
-        start = (upto_ms - 60 * MINUTE_MS if since_ms is None else since_ms - OVERLAP_MS) // 1000
+    def news(self, known: list[Block], since_ms: int | None, upto_ms: int) -> News:
+        """See ``TransferSource.news``; at the first poll, and where the user's plan reaches no further back, the hour before."""
+        hour = upto_ms - WHALE_ALERT_REACH_MS
+        since = hour if since_ms is None else since_ms - OVERLAP_MS
+        try:
+            return News(self._between(since, upto_ms), known)
+        except SourceError:
+            if since >= hour:
+                raise
+            return News(self._between(hour, upto_ms), known)
+
+    def _between(self, since_ms: int, upto_ms: int) -> list[Transfer]:
         query: dict[str, Any] = {
-            "start": start,
+            "start": since_ms // 1000,
             "end": upto_ms // 1000,
             "currency": "btc",
             "min_value": WHALE_ALERT_MIN_USD,
@@ -127,7 +173,7 @@ class WhaleAlert:
             if count < WHALE_ALERT_ROWS or not cursor:
                 break
             query["cursor"] = cursor
-        return News(found, known)
+        return found
 
     def _page(self, answer: Any) -> tuple[list[Transfer], int, str]:
         return _whale_alert_page(answer, self.addresses)
@@ -144,7 +190,7 @@ class Glassnode:
     def __init__(self, web: Web):
         self.web = web
 
-    def news(self, known: list[tuple[int, str]], since_ms: int | None, upto_ms: int) -> News:
+    def news(self, known: list[Block], since_ms: int | None, upto_ms: int) -> News:
         """See ``TransferSource.news``; at the first poll, the six hours before."""
         start = upto_ms - 360 * MINUTE_MS if since_ms is None else since_ms - OVERLAP_MS - GLASSNODE_STEP_MS
         found: list[Transfer] = []
@@ -164,7 +210,7 @@ class CsvFile:
     def __init__(self, path: Path):
         self.path = path
 
-    def news(self, known: list[tuple[int, str]], since_ms: int | None, upto_ms: int) -> News:
+    def news(self, known: list[Block], since_ms: int | None, upto_ms: int) -> News:
         """See ``TransferSource.news``; at the first poll, the last day. A last line without an end waits."""
         low = (upto_ms - 24 * 60 * MINUTE_MS if since_ms is None else since_ms) - OVERLAP_MS
         try:
@@ -248,14 +294,17 @@ def _block_named(name: str) -> Callable[[Any], dict[str, Any]]:
     return read
 
 
-def _summary(answer: Any) -> list[tuple[str, int]]:
-    if not isinstance(answer, list) or not answer:
-        raise ValueError
-    # A value is whole satoshis; some versions send it as a float.
-    pairs = [(_hash(row["txid"]), float(row["value"])) for row in answer]
-    if not all(0 <= value <= ALL_COINS for _, value in pairs):
-        raise ValueError
-    return [(txid, int(value)) for txid, value in pairs]
+def _summary_of(count: int) -> Callable[[Any], list[tuple[str, int]]]:
+    """All of a block's transactions, or none: what a shorter answer leaves out would never be asked for again."""
+
+    def read(answer: Any) -> list[tuple[str, int]]:
+        # A value is whole satoshis; some versions send it as a float.
+        values = {_hash(row["txid"]): float(row["value"]) for row in answer}
+        if len(values) != count or not all(0 <= value <= ALL_COINS for value in values.values()):
+            raise ValueError
+        return [(txid, int(value)) for txid, value in values.items()]
+
+    return read
 
 
 def _named(txid: str, read: Callable[[Any], Transfer]) -> Callable[[Any], Transfer]:
@@ -267,10 +316,11 @@ def _named(txid: str, read: Callable[[Any], Transfer]) -> Callable[[Any], Transf
     return checked
 
 
-def _page(answer: Any, block: dict[str, Any], addresses: frozenset[str]) -> list[Transfer]:
-    if not isinstance(answer, list) or not 1 <= len(answer) <= PAGE:
+def _page(answer: Any, block: dict[str, Any], count: int, addresses: frozenset[str]) -> list[Transfer]:
+    rows = [_transaction(row, block, addresses) for row in answer]
+    if len({row.txid for row in rows}) != count:
         raise ValueError
-    return [_transaction(row, block, addresses) for row in answer]
+    return rows
 
 
 def _transaction(answer: Any, block: dict[str, Any], addresses: frozenset[str]) -> Transfer:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from modules.core import clock
 from modules.core.catalog import TABLES
 from modules.core.module import Run
 from modules.core.tables import Columns, Workspace
@@ -31,19 +32,27 @@ class Transfer(NamedTuple):
     height: int = 0
 
 
+class Block(NamedTuple):
+    """A block that was read; where a poll's time ended within it, ``looked_at`` is where the next one goes on, else 0."""
+
+    height: int
+    name: str
+    looked_at: int = 0
+
+
 class News(NamedTuple):
-    """What a source has beyond the last poll: transfers, the newest blocks (height, hash), and the height above which
-    what was known before is orphaned (None: nothing)."""
+    """What a source has beyond the last poll: transfers, the newest blocks, and the height above which what was known
+    before is orphaned (None: nothing)."""
 
     transfers: list[Transfer]
-    blocks: list[tuple[int, str]]
+    blocks: list[Block]
     orphaned_above: int | None = None
 
 
 class TransferSource(Protocol):
     """Where large transactions come from."""
 
-    def news(self, known: list[tuple[int, str]], since_ms: int | None, upto_ms: int) -> News:
+    def news(self, known: list[Block], since_ms: int | None, upto_ms: int) -> News:
         """What is new since the last poll.
 
         Parameters
@@ -69,7 +78,8 @@ def poll(run: Run, source: TransferSource, timestamp: int) -> None:
     """Bring the live table up to a candle; a second poll for the same candle asks nobody.
 
     A transaction is stamped with its block's time, but never earlier than the poll before this one, which did not see
-    it yet, nor later than this candle's close: so no row of an earlier candle changes, whatever a block's clock says.
+    it yet, nor later than now: so no row of an earlier candle changes, whatever a block's clock says or however late a
+    candle is asked about.
 
     Raises
     ------
@@ -80,16 +90,17 @@ def poll(run: Run, source: TransferSource, timestamp: int) -> None:
     since = int(state["read_to"].max()) if state is not None and len(state["read_to"]) else None
     if since is not None and since >= close:
         return
-    pairs = zip(state["height"].tolist(), state["hash"].tolist(), strict=True) if state is not None else ()
-    known = [(height, name) for height, name in pairs if name]
+    columns = [state[name].tolist() for name in ("height", "hash", "looked_at")] if state is not None else [[], [], []]
+    known = [block for block in map(Block, *columns) if block.name]
     news = source.news(known, since, close)
     _store(run, news, 0 if since is None else since, close)
-    blocks = (news.blocks or known)[-KNOWN_BLOCKS:] or [(0, "")]
+    blocks = (news.blocks or known)[-KNOWN_BLOCKS:] or [Block(0, "")]
     run.workspace.write(
         "chain_read",
         {
-            "height": np.array([height for height, _ in blocks], np.int64),
-            "hash": np.array([name for _, name in blocks], object),
+            "height": np.array([block.height for block in blocks], np.int64),
+            "hash": np.array([block.name for block in blocks], object),
+            "looked_at": np.array([block.looked_at for block in blocks], np.int64),
             "read_to": np.full(len(blocks), close, np.int64),
         },
     )
@@ -153,8 +164,9 @@ def _store(run: Run, news: News, low: int, close: int) -> None:
     rows["status"] = np.full(len(rows["timestamp"]), OK, object)
     after = int(there["timestamp"][-1]) if len(there["timestamp"]) else -1
     stamps: list[int] = []
+    now = max(close, clock.now_ms())
     for transfer in added:
-        after = max(min(max(transfer.mined, low), close), after + 1)  # every row has a stamp of its own
+        after = max(min(max(transfer.mined, low), now), after + 1)  # every row has a stamp of its own
         stamps.append(after)
     new = _columns(added, stamps)
     joined = {name: np.concatenate([rows[name], new[name]]) for name in new}

@@ -15,6 +15,10 @@ MAX_ANSWER_BYTES = 16 << 20
 Parsed = TypeVar("Parsed")
 
 
+class Spent(SourceError):
+    """The seconds that a cycle has for this server are over."""
+
+
 class Web:
     """A JSON server.
 
@@ -59,12 +63,13 @@ class Web:
 
         Raises
         ------
+        Spent : there is no time left to ask
         SourceError
         """
 
         def once() -> Parsed:
             if self.spent:
-                raise SourceError(f"{self.host} took longer than the {self.budget_s:g} s that a cycle has for it")
+                raise Spent(f"{self.host} took longer than the {self.budget_s:g} s that a cycle has for it")
             body = http.get(
                 self.base_url + path,
                 self.host,

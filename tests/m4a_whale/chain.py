@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,10 @@ class Chain:
     def __init__(self, summaries: bool = True):
         self.blocks: list[dict[str, Any]] = []
         self.orphans: list[dict[str, Any]] = []
-        self.summaries = summaries
+        self.summaries, self.page = summaries, 25
         self.asked: list[str] = []
         self.broken: dict[str, Response] = {}
+        self.after_each: Callable[[], object] = lambda: None
         for number in range(8, 0, -1):
             self.add(NOON - number * 60 * MINUTE)
 
@@ -73,11 +75,15 @@ class Chain:
     def __call__(self, request: Request) -> Response:
         path = request.path
         self.asked.append(path)
+        self.after_each()
         if path in self.broken:
             return self.broken[path]
         if path == "/api/blocks/tip/hash":
             return Response(self.blocks[-1]["id"])
         parts = path.split("/")
+        if path.startswith("/api/block-height/"):
+            at = [b["id"] for b in self.blocks if b["height"] == int(parts[3])]
+            return Response(at[0]) if at else Response("Not Found", 404)
         every = self.blocks + self.orphans
         if path.startswith("/api/tx/"):
             return answer(next(t for b in every for t in b["transactions"] if t["txid"] == parts[3]))
@@ -89,7 +95,7 @@ class Chain:
             return answer(rows)
         if "/txs/" in path:
             start = int(parts[-1])
-            return answer(block["transactions"][start : start + 25])
+            return answer(block["transactions"][start : start + self.page])
         return answer({key: value for key, value in block.items() if key != "transactions"})
 
 

@@ -46,7 +46,17 @@ def run(tmp_path, httpserver, waits):
     return made
 
 
+NOW = [0]
+
+
+@pytest.fixture(autouse=True)
+def moment(monkeypatch):
+    """The clock says what a test has set, two seconds after the close of the candle that is polled for."""
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW[0])
+
+
 def poll(run, minute):
+    NOW[0] = NOON + (minute + 1) * MINUTE + 2_000
     transactions.poll(run, sources.configured(run), NOON + minute * MINUTE)
     return transactions.live(run.workspace)
 
@@ -306,6 +316,33 @@ def test_whale_alert_is_paged_and_counts_each_once(tmp_path, httpserver, waits, 
     assert int(asked[-1]["start"]) < NOON // 1000 + 60  # asked back a little: some are published late
 
 
+def test_whale_alert_on_a_plan_that_tells_the_last_hour_alone(tmp_path, httpserver, waits, monkeypatch):
+    monkeypatch.setenv("WHALE_ALERT_API_KEY", KEY)
+    starts = []
+
+    def handler(request: Request) -> Response:
+        starts.append(int(request.args["start"]))
+        if starts[-1] < NOW[0] // 1000 - 3_600:
+            return answer({"result": "error", "message": "older than your plan allows"}, status=400)
+        return answer({"result": "success", "cursor": "", "count": 1, "transactions": [alert_row(len(starts), to="unknown")]})
+
+    httpserver.expect_request("/v1/transactions").respond_with_handler(handler)
+    run = run_in(tmp_path, source="whale_alert", whale_alert_url=httpserver.url_for(""))
+    assert len(poll(run, 0)["txid"]) == 1
+    assert len(starts) == 1
+    assert len(poll(run, 300)["txid"]) == 2  # after an outage: what the plan tells, once it has refused the rest
+    assert len(starts) == 3
+
+
+def test_what_is_mined_after_a_candle_that_is_asked_about_late_is_stamped_later(run, chain):
+    poll(run, 0)
+    chain.add(NOON + 178 * MINUTE, whale("later"))
+    source = sources.configured(run)
+    NOW[0] = NOON + 180 * MINUTE
+    transactions.poll(run, source, NOON + MINUTE)
+    assert transactions.live(run.workspace)["timestamp"].tolist() == [NOON + 178 * MINUTE]
+
+
 def test_glassnode_counts_ten_minutes_when_they_have_ended(tmp_path, httpserver, waits, monkeypatch):
     monkeypatch.setenv("GLASSNODE_API_KEY", KEY)
 
@@ -413,8 +450,8 @@ def test_a_bad_answer_is_tried_again_told_and_leaves_no_trace(run, chain, waits,
     assert told in outcome.status
     assert outcome.status.startswith("fallback: localhost")
     retried = told not in ("refused",)
-    assert len(chain.asked) == (3 if retried else 1)
-    assert waits == ([1, 1] if "Retry-After" in broken.headers else [0.5, 1.0]) if retried else not waits
+    assert len(chain.asked) == (4 if retried else 1)
+    assert waits == ([1, 1, 2] if "Retry-After" in broken.headers else [0.5, 1, 2]) if retried else not waits
     assert not run.workspace.exists("chain_read")
     del chain.broken[TIP]
     assert len(poll(run, 0)["txid"]) == 1
@@ -425,7 +462,7 @@ def test_a_fault_that_passes_is_no_fault(run, httpserver, chain, waits):
     httpserver.clear()
     httpserver.expect_ordered_request(TIP).respond_with_data("busy", status=503)
     httpserver.expect_ordered_request(TIP).respond_with_data(chain.blocks[-1]["id"])
-    for _ in range(6 * 2 + 1):
+    for _ in range(6 * 3):
         httpserver.expect_ordered_request(re.compile("/api/.*")).respond_with_handler(chain)
     assert len(poll(run, 0)["txid"]) == 1
     assert waits == [0.5]
@@ -479,12 +516,37 @@ def test_a_transaction_of_another_shape_is_refused(run, chain, fault):
     assert not run.workspace.exists("live_transactions")
 
 
-def test_blocks_in_a_ring_end(run, chain):
+@pytest.mark.parametrize("fault", [{"previousblockhash": "f" * 64}, {"height": 800_005}])
+def test_blocks_that_do_not_follow_one_another_are_refused(run, chain, fault):
+    poll(run, 0)
+    first, _ = chain.add(NOON, whale(1)), chain.add(NOON + MINUTE, whale(2))
+    shown = {k: v for k, v in first.items() if k != "transactions"}
+    chain.broken[f"/api/block/{first['id']}"] = answer({**shown, **fault})
+    with pytest.raises(SourceError, match="follow one another"):
+        poll(run, 2)
+    assert not run.workspace.exists("live_transactions")
+
+
+def test_a_block_on_itself_ends(run, chain):
     block = chain.add(NOON, whale(1))
     shown = {k: v for k, v in block.items() if k != "transactions"}
     chain.broken[f"/api/block/{block['id']}"] = answer({**shown, "previousblockhash": block["id"]})
     with pytest.raises(SourceError, match="follow one another"):
         poll(run, 0)
+
+
+@pytest.mark.parametrize("summaries", [True, False])
+def test_a_shorter_answer_than_the_block_is_no_answer(run, chain, summaries):
+    chain.summaries = summaries
+    block = chain.add(NOON, *(whale(i) for i in range(10)))
+    path = f"/api/v1/block/{block['id']}/summary" if summaries else f"/api/block/{block['id']}/txs/0"
+    rows = [{"txid": t["txid"], "value": 5e10} for t in block["transactions"]] if summaries else block["transactions"]
+    for some in (rows[:1], rows[:-1], rows[:-1] + rows[:1], []):
+        chain.broken[path] = answer(some)
+        with pytest.raises(SourceError, match="shape"):
+            poll(run, 0)
+    del chain.broken[path]
+    assert len(poll(run, 1)["txid"]) == 10
 
 
 @pytest.mark.parametrize("status", [200, 302, 500])
@@ -544,33 +606,47 @@ def test_a_bad_line_is_bounded_in_time(tmp_path, waits, habit):
     server.close()
 
 
-def test_a_spent_budget_leaves_the_rest_for_the_next_minute(run, chain, monkeypatch):
+@pytest.mark.parametrize("summaries", [True, False])
+def test_what_a_minute_has_no_time_for_is_read_in_the_next_ones(run, chain, monkeypatch, summaries):
+    """A server that takes a quarter of a second for each answer, and five seconds a minute: blocks of sixty large
+    transactions, and a reorganisation in the midst of one, are read in the end, each once."""
+    chain.summaries, chain.page = summaries, 3
+    monkeypatch.setattr(sources, "PAGE", chain.page)
     poll(run, 0)
-    for minute in range(4):
-        chain.add(NOON + minute * MINUTE, whale(minute))
-    blocks = iter([False, True, False, False, False, False])
+    for minute in range(1, 4):
+        chain.add(NOON + minute * MINUTE, *(whale((minute, i)) for i in range(60)))
+    wanted = {t["txid"] for block in chain.blocks[-2:] for t in block["transactions"][1:]}
+    seconds = [0.0]
+    chain.after_each = lambda: seconds.append(seconds.pop() + 0.25)
+    minute, kept = 4, []
+    while (rows := polled(run, minute, seconds)) is None or np.isnan(rows["gone"]).sum() < 180:
+        kept.append(0 if rows is None else len(rows["txid"]))
+        if len(kept) == 3:
+            chain.orphan(3)
+            for again in range(2, 4):
+                chain.add(NOON + again * MINUTE, *(whale((again, i)) for i in range(60)), branch="b")
+            chain.add(NOON + 5 * MINUTE, *(whale((5, i)) for i in range(60)), branch="b")
+        minute += 1
+        assert minute < 400
+    counting = rows["txid"][np.isnan(rows["gone"])].tolist()
+    assert len(counting) == len(set(counting)) == 180
+    assert wanted < set(counting)
+    assert len(kept) > 4
+    assert kept[2] % 60 > 0
+    assert polled(run, minute + 1, seconds)["txid"].tolist() == rows["txid"].tolist()
+
+
+def polled(run, minute, seconds):
+    """A poll by a clock of the test's own; None where there was no time for anything."""
     source = sources.configured(run)
-    monkeypatch.setattr(type(source.web), "spent", property(lambda _: False))
-    monkeypatch.setattr(source, "_large", _slow(source, blocks, monkeypatch))
-    transactions.poll(run, source, NOON + 5 * MINUTE)
-    first = transactions.live(run.workspace)
-    assert len(first["txid"]) == 2
-    monkeypatch.setattr(type(source.web), "spent", property(lambda _: False))
-    assert len(poll(run, 6)["txid"]) == 4
-    assert len(set(poll(run, 7)["txid"])) == 4
-
-
-def _slow(source, spent_after, monkeypatch):
-    """After each block, whether the time is over."""
-    whole = source._large
-
-    def read(block):
-        found = whole(block)
-        over = next(spent_after)
-        monkeypatch.setattr(type(source.web), "spent", property(lambda _: over))
-        return found
-
-    return read
+    source.web.monotonic = lambda: seconds[0]
+    source.web.deadline = seconds[0] + source.web.budget_s
+    NOW[0] = NOON + (minute + 1) * MINUTE + 2_000
+    try:
+        transactions.poll(run, source, NOON + minute * MINUTE)
+    except web.Spent:
+        return None
+    return transactions.live(run.workspace)
 
 
 def test_a_budget_that_is_over_is_told(run, chain):
