@@ -169,6 +169,8 @@ MODES = ("backtest", "walk_forward")
 VERDICTS = ("pass", "fail", "note")
 LIVE = DAY_MINUTES
 CANDLES_KEPT = 2 * DAY_MINUTES + 60
+POSTS_KEPT = 6 * DAY_MINUTES
+"""A hundred posts a minute, the most that X gives, over the longest window that is looked back on."""
 """The live candles cover the longest warm-up of any feature."""
 
 EXTRAS = ("depth", "eth", "sol", "perp", "premium", "funding")
@@ -469,7 +471,7 @@ _TABLES = (
         (Column("timestamp", INTEGER, "Unix ms UTC, when we saw it", low=0, high=LATEST), *POST, STATUS),
         M4B,
         (M4B,),
-        keep=LIVE,
+        keep=POSTS_KEPT,
         ist=True,
     ),
     Table(
@@ -505,7 +507,7 @@ _TABLES = (
         ),
         M4B,
         (M4B,),
-        keep=LIVE,
+        keep=POSTS_KEPT,
     ),
     Table(
         "sentiment_attention",

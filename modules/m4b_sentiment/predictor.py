@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modules.core import clock, telemetry
-from modules.core.catalog import EVIDENCE
+from modules.core.catalog import EVIDENCE, LIVE
 from modules.core.errors import SourceError
 from modules.core.module import Run, one_row, predictor_main
 from modules.core.tables import Columns
@@ -72,7 +72,7 @@ def predict(run: Run, timestamp: int) -> dict[str, Columns]:
         _remember(run, marks)
         counts += seen.counts
     _score(run)
-    posts = _posts(run)
+    posts = _posts(run, close - (settings.window + model.CHANGE_MINUTES) * MINUTE_MS)
     found = model.trajectories(head, posts, np.array([timestamp]), settings.window, settings.half_life)
     _show(run, head, posts, close)
     row = one_row(timestamp, trajectory=found.trajectory[0], volatility=found.volatility[0], status=OK)
@@ -200,11 +200,17 @@ def _sift(run: Run, posts: list[Post], stamps: list[int] | None, now: int | None
     return _Seen([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], counts)
 
 
+def _newest(run: Run, name: str, since: int) -> Columns:
+    """The newest rows of a table of posts, at least those from a stamp on; few are parsed where few are needed."""
+    rows = run.workspace.read(name, last=LIVE)
+    return run.workspace.read(name) if len(rows["timestamp"]) == LIVE and rows["timestamp"][0] > since else rows
+
+
 def _keys(run: Run, before: int | None) -> list[tuple[int, str]]:
     """Stamp and key of the posts that were kept, by time; those from ``before`` on left out, for they are read anew."""
     if not run.workspace.exists("post_scores"):
         return []
-    rows = run.workspace.read("post_scores")
+    rows = _newest(run, "post_scores", before - model.DEDUP_MS if before is not None else clock.now_ms())
     here = rows["timestamp"] < (before if before is not None else np.inf)
     return list(zip(rows["timestamp"][here].tolist(), rows["key"][here].tolist(), strict=True))
 
@@ -224,8 +230,10 @@ def _score(run: Run) -> None:
     """Score the posts that have no score yet. Where there are none, neither tokenizer nor encoder is loaded."""
     if not run.workspace.exists("news_live"):
         return
-    rows = run.workspace.read("news_live")
-    scored = run.workspace.read("post_scores")["timestamp"] if run.workspace.exists("post_scores") else np.zeros(0, int)
+    scored = np.zeros(0, int)
+    if run.workspace.exists("post_scores"):
+        scored = run.workspace.read("post_scores", last=LIVE)["timestamp"]
+    rows = _newest(run, "news_live", int(scored[-1]) if len(scored) else 0)
     oldest = scored[0] if len(scored) else 0
     fresh = np.flatnonzero(~np.isin(rows["timestamp"], scored) & (rows["timestamp"] >= oldest))
     if not len(fresh):
@@ -259,10 +267,11 @@ def _head(export: bytes) -> model.Head:
     return model.Head.of(json.loads(export)["head"])
 
 
-def _posts(run: Run) -> model.Posts:
+def _posts(run: Run, since: int) -> model.Posts:
+    """The scored posts, at least those from a stamp on."""
     if not run.workspace.exists("post_scores"):
         return model.Posts(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, object))
-    rows = run.workspace.read("post_scores")
+    rows = _newest(run, "post_scores", since)
     scores = np.stack([rows[name] for name in ("p_negative", "p_neutral", "p_positive")], 1)
     return model.Posts(rows["timestamp"], scores, rows["source"])
 
@@ -272,7 +281,7 @@ def _show(run: Run, head: model.Head, posts: model.Posts, close: int) -> None:
     settings = run.settings.sentiment
     chosen, attention, moved = model.attention_at(head, posts, close, settings.window, settings.half_life)
     stamps = posts.stamps[chosen]
-    rows = run.workspace.read("news_live") if len(chosen) else {"timestamp": stamps, "text": np.zeros(0, object)}
+    rows = _newest(run, "news_live", int(stamps[0])) if len(chosen) else {"timestamp": stamps, "text": np.zeros(0, object)}
     texts = dict(zip(rows["timestamp"].tolist(), rows["text"].tolist(), strict=True))
     columns = {
         "timestamp": stamps,

@@ -278,6 +278,23 @@ def test_each_minute_begins_with_another_feed(opened, stamps, httpserver, monkey
     assert sorted(asked) == feeds
 
 
+def test_a_flood_of_one_source_washes_no_other_out_of_the_window(opened, stamps, httpserver):
+    close = int(stamps[-1]) + MINUTE_MS
+    run = opened(close + 2_000, feeds=[httpserver.url_for("/rss")], file="")
+    httpserver.expect_request("/rss").respond_with_data("<rss version='2.0'><channel/></rss>")
+    times = np.array([close - 55 * MINUTE_MS, *(close - 5_000 * 600 + 600 * np.arange(5_000))])
+    sources_ = np.array(["coindesk", *["x"] * 5_000], object)
+    ok = np.full(len(times), "ok", object)
+    texts = np.array([f"post {i}" for i in range(len(times))], object)
+    run.workspace.append("news_live", {"timestamp": times, "source": sources_, "text": texts, "status": ok})
+    shares = {f"p_{name}": np.full(len(times), 1 / 3) for name in ("negative", "neutral", "positive")}
+    run.workspace.append("post_scores", {"timestamp": times, "source": sources_, "key": texts, **shares, "status": ok})
+    assert run_predictor(predictor, run, int(stamps[-1])).status == "ok"
+    shown = run.workspace.read("sentiment_attention")
+    assert shown["source"].tolist() == ["coindesk", *["x"] * model.SOURCE_POSTS]
+    assert shown["text"][0] == "post 0"
+
+
 def test_the_token_is_in_no_file(opened, stamps, httpserver, monkeypatch):
     monkeypatch.setenv(sources.TOKEN, SECRET)
     answer = Response(json.dumps({"detail": f"bad token {SECRET}"}), 401)
