@@ -20,7 +20,7 @@ class Measured:
     """N posts that were scored by models that did not learn from them or from their near-duplicates.
 
     scores, blind, tfidf : (N, 3) probabilities of the model, of the model without the source's name, of TF-IDF
-    vader : (N,) labels 0, 1, 2 by the lexicon, -1 everywhere where it is not installed
+    vader : (N,) -1..1 by the lexicon, NaN everywhere where it is not installed
     """
 
     labels: np.ndarray
@@ -54,15 +54,14 @@ def tfidf_scores(
     return found
 
 
-def vader_labels(texts: Sequence[str]) -> np.ndarray:
-    """(N,) labels 0, 1, 2 by the lexicon of Hutto & Gilbert (2014) at its own thresholds; -1 where it is not installed."""
+def vader_compound(texts: Sequence[str]) -> np.ndarray:
+    """(N,) -1..1 by the lexicon of Hutto & Gilbert (2014); NaN where it is not installed."""
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
-        return np.full(len(texts), -1)
+        return np.full(len(texts), np.nan)
     lexicon = SentimentIntensityAnalyzer()
-    compound = np.array([lexicon.polarity_scores(text)["compound"] for text in texts])
-    return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
+    return np.array([lexicon.polarity_scores(text)["compound"] for text in texts])
 
 
 def scopes(measured: Measured) -> dict[str, np.ndarray]:
@@ -82,14 +81,15 @@ def scopes(measured: Measured) -> dict[str, np.ndarray]:
 def add_figures(figures: Figures, measured: Measured) -> None:
     """Accuracy, gain over TF-IDF, macro-F1 and calibration error of each scope, out of sample."""
     all_ours, all_blind = _within(measured.scores, measured), _within(measured.blind, measured)
+    lexicon_hits = _lexicon_labels(measured) == measured.labels
     for scope, rows in scopes(measured).items():
         labels, n = measured.labels[rows], int(rows.sum())
         ours, blind, theirs = all_ours[rows], all_blind[rows], measured.tfidf[rows]
         hits, base = ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels
         value, (low, high) = float(hits.mean()), wilson(int(hits.sum()), n)
         figures.add(scope, "accuracy", value, n, low, high, float(base.mean()), TFIDF)
-        if (measured.vader >= 0).all():
-            lexicon = float((measured.vader[rows] == labels).mean())
+        if not np.isnan(measured.vader).any():
+            lexicon = float(lexicon_hits[rows].mean())
             figures.add(scope, "accuracy, beside the lexicon", value, n, low, high, lexicon, VADER)
         gain, low, high = _interval(hits.astype(float) - base)
         figures.add(scope, "accuracy gained over TF-IDF, paired", gain, n, low, high, 0.0, "no gain")
@@ -179,6 +179,17 @@ def _within(scores: np.ndarray, measured: Measured) -> np.ndarray:
         here = np.flatnonzero(place == i)
         kept[np.ix_(here, np.setdiff1d(range(3), measured.labels[here]))] = 0
     return kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
+
+
+def _lexicon_labels(measured: Measured) -> np.ndarray:
+    """(N,) labels by the lexicon's own thresholds, and by its sign where a source knows only up and down."""
+    found = np.where(measured.vader >= 0.05, 2, np.where(measured.vader <= -0.05, 0, 1))
+    names, place = np.unique([domain(source) for source in measured.sources], return_inverse=True)
+    for i in range(len(names)):
+        here = place == i
+        if 1 not in measured.labels[here]:
+            found[here] = np.where(measured.vader[here] >= 0, 2, 0)
+    return found
 
 
 def _interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -108,7 +108,7 @@ def train(run: Run, progress: Progress) -> list[str]:
         scores[seen],
         blind[seen],
         tfidf[seen],
-        measure.vader_labels([posts.texts[i] for i in seen]),
+        measure.vader_compound([posts.texts[i] for i in seen]),
     )
     measure.add_figures(figures, measured)
     composed = "composed windows of unseen posts"

@@ -242,9 +242,22 @@ def test_without_news_it_is_off_and_with_too_few_it_says_so(tmp_path):
 def test_a_source_is_measured_whole_and_its_subset_apart():
     sources = np.array(["bank", "bank/all agree", "bank", "other"], object)
     kinds, blank = np.array(["human", "human", "human", "model"], object), np.full((4, 3), 1 / 3)
-    measured = measure.Measured(np.array([0, 1, 2, 0]), sources, kinds, blank, blank, blank, np.zeros(4, int))
+    measured = measure.Measured(np.array([0, 1, 2, 0]), sources, kinds, blank, blank, blank, np.zeros(4))
     found = {name: np.flatnonzero(rows).tolist() for name, rows in measure.scopes(measured).items()}
     assert found == {"bank": [0, 1, 2], "other": [3], "bank/all agree": [1], "pooled: human, 3 classes": [0, 1, 2]}
+
+
+def test_the_lexicon_is_asked_for_no_label_that_a_source_lacks():
+    sources = np.array(["three", "three", "three", "two", "two"], object)
+    kinds, blank = np.full(5, "human", object), np.full((5, 3), 1 / 3)
+    compound = np.array([-0.5, 0.0, 0.5, 0.02, -0.02])
+    measured = measure.Measured(np.array([0, 1, 2, 2, 0]), sources, kinds, blank, blank, blank, compound)
+    figures = Figures()
+    measure.add_figures(figures, measured)
+    told = figures.columns()
+    rows = told["figure"] == "accuracy, beside the lexicon"
+    beside = dict(zip(told["scope"][rows], told["baseline"][rows], strict=True))
+    assert (beside["three"], beside["two"]) == (1.0, 1.0)
 
 
 def test_figures_by_hand():
