@@ -477,7 +477,13 @@ _TABLES = (
     Table(
         "news_marks",
         "data/news/feed_marks.csv",
-        (Column("feed", TEXT), Column("etag", TEXT), Column("modified", TEXT), Column("newest", TEXT)),
+        (
+            Column("feed", TEXT),
+            Column("etag", TEXT),
+            Column("modified", TEXT),
+            Column("newest", TEXT),
+            Column("not_before", INTEGER, "Unix ms UTC, until when the feed wants to be left alone; else 0", low=0),
+        ),
         M4B,
         (M4B,),
         stamped=False,

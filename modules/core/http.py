@@ -170,8 +170,19 @@ def _refusal(who: str, status: int, headers: Mapping[str, str], said: str) -> So
 
 
 def _wait_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks us to wait: Retry-After, or X's own header, which names the time of the end."""
+    """Seconds that an answer asks us to wait: Retry-After in seconds or as a date, or X's own header, a time too."""
     after, until = headers.get("Retry-After", ""), headers.get("x-rate-limit-reset", "")
     if after.isdecimal():
         return float(after[:9])
-    return max(0.0, math.ceil(float(until[:12]) - clock.now_ms() / 1e3)) if until.isdecimal() else None
+    end = float(until[:12]) if until.isdecimal() else _date_s(after)
+    return None if end is None else max(0.0, math.ceil(end - clock.now_ms() / 1e3))
+
+
+def _date_s(text: str) -> float | None:
+    """An HTTP date in Unix seconds; None where it is none."""
+    from email.utils import parsedate_to_datetime  # comes with requests anyway
+
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

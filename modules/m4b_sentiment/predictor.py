@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from modules.core import clock, telemetry
 from modules.core.catalog import EVIDENCE, LIVE
+from modules.core.catalog import TABLES as CATALOG
 from modules.core.errors import SourceError
 from modules.core.module import Run, one_row, predictor_main
-from modules.core.tables import Columns
+from modules.core.retry import TryAgain
+from modules.core.tables import Columns, from_rows
 from modules.core.words import MINUTE_MS, OFF, OK
 from modules.m4b_sentiment import model, sources, text
 from modules.m4b_sentiment.sources import Asking, Mark, Place, Post, PostFile, RssSource, XSource
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from modules.m4b_sentiment.encoder import PostEncoder
 
 TABLES = ("sentiment_trajectories", "sentiment_counts")
+MARKS = tuple(column.name for column in CATALOG["news_marks"].columns)
 DROPPED = ("empty", "language", "spam", "duplicate", "stale", "unread")
 ASK_WITHIN_MS = 5 * MINUTE_MS
 """After a candle's close; what feeds say later tells nothing of it, so a replay asks none."""
@@ -152,15 +155,21 @@ def _from_feeds(run: Run, close: int) -> tuple[_Seen, dict[str, Mark]]:
     failed: list[SourceError] = []
     began = time.monotonic()
     for source in asked[turn:] + asked[:turn]:
+        mark = marks.get(source.id, Mark())
         try:
             if time.monotonic() - began > ASK_S:
                 raise SourceError(f"{source.name} was not asked: the feeds before it took more than {ASK_S:g} s")
-            found, marks[source.id] = source.posts(marks.get(source.id, Mark()))
+            if mark.not_before > clock.now_ms():
+                raise SourceError(f"{source.name} was not asked: it got too many requests and wants to be left alone")
+            found, marks[source.id] = source.posts(mark)
             posts += found
         except SourceError as error:
             failed.append(error)
             telemetry.log(run.workspace.root, f"m4b_sentiment: {error}")
+            if isinstance(error, TryAgain) and error.retry_after_s:
+                marks[source.id] = replace(mark, not_before=clock.now_ms() + int(1_000 * error.retry_after_s))
     if len(failed) == len(asked) and not settings.file:
+        _remember(run, marks)
         raise failed[0]
     now = clock.now_ms()
     newest = run.workspace.newest("news_live") or 0
@@ -298,15 +307,14 @@ def _marks(run: Run) -> dict[str, Mark]:
     if not run.workspace.exists("news_marks"):
         return {}
     rows = run.workspace.read("news_marks")
-    told = zip(*(rows[name].tolist() for name in ("feed", "etag", "modified", "newest")), strict=True)
-    return {feed: Mark(*(cell.removeprefix("'") for cell in cells)) for feed, *cells in told}
+    told = zip(*(rows[name].tolist() for name in MARKS), strict=True)
+    return {feed: Mark(*(text.removeprefix("'") for text in texts[:3]), *texts[3:]) for feed, *texts in told}
 
 
 def _remember(run: Run, marks: dict[str, Mark]) -> None:
     if marks != _marks(run):
-        rows = [(feed, mark.etag, mark.modified, mark.newest) for feed, mark in marks.items()]
-        names = ("feed", "etag", "modified", "newest")
-        run.workspace.write("news_marks", {name: np.array([row[i] for row in rows], object) for i, name in enumerate(names)})
+        rows = [(feed, *astuple(mark)) for feed, mark in marks.items()]
+        run.workspace.write("news_marks", from_rows(CATALOG["news_marks"].columns, rows))
 
 
 if __name__ == "__main__":

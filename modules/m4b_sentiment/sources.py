@@ -61,11 +61,13 @@ class Post:
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a source was read, so that the next request asks for what is new only."""
+    """How far a source was read, so that the next request asks for what is new only, and until when (Unix ms) it wants to
+    be left alone."""
 
     etag: str = ""
     modified: str = ""
     newest: str = ""
+    not_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from werkzeug import Response
 
+from modules.core import clock
 from modules.core.module import REPOSITORY, Run, run_predictor
 from modules.core.settings import load_settings
 from modules.core.words import MINUTE_MS
@@ -257,6 +260,23 @@ def test_feeds_that_take_too_long_together_wait_for_the_next_minute(opened, stam
     run = opened(int(stamps[-1]) + MINUTE_MS + 2_000, feeds=[httpserver.url_for("/rss")], file="")
     assert "was not asked" in run_predictor(predictor, run, int(stamps[-1])).status
     assert httpserver.log == []
+
+
+@pytest.mark.parametrize("asks", ["120", "two minutes from now as a date"])
+def test_a_feed_that_wants_to_be_left_alone_is(opened, stamps, httpserver, asks):
+    close = int(stamps[-1]) + MINUTE_MS
+
+    def refuse(_request):
+        end = datetime.fromtimestamp(clock.now_ms() / 1_000 + 120, UTC)
+        return Response("", 429, headers={"Retry-After": asks if asks.isdecimal() else format_datetime(end, usegmt=True)})
+
+    httpserver.expect_request("/rss").respond_with_handler(refuse)
+    said = []
+    for minute in range(4):
+        run = opened(close + minute * MINUTE_MS + 2_000, feeds=[httpserver.url_for("/rss")], file="")
+        said.append(run_predictor(predictor, run, int(stamps[-1]) + minute * MINUTE_MS).status)
+    assert ["wants to be left alone" in status for status in said] == [False, True, False, True]
+    assert len(httpserver.log) == 2
 
 
 def test_each_minute_begins_with_another_feed(opened, stamps, httpserver, monkeypatch):
