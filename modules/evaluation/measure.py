@@ -12,8 +12,8 @@ from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_
 from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
-from modules.evaluation.engine import Simulation, simulate
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, strategies
+from modules.evaluation.engine import Orders, Simulation, simulate
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, at_random, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
@@ -92,11 +92,13 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
     """
     costs, capital = settings.costs, settings.executor.capital
     candles = said | {"funding": funding_due(said["timestamp"], None, costs, funding)}
-    runs = {
-        name: simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
-        for name, orders in strategies(said, settings).items()
-    }
-    runs[HELD] = hold(candles, costs, capital)
+
+    def run(orders: Orders) -> Simulation:
+        return simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
+
+    runs = {name: run(orders) for name, orders in strategies(said, settings).items()}
+    random, orders = at_random(said, settings, runs[OURS].trades["side"])
+    runs |= {random: run(orders), HELD: hold(candles, costs, capital)}
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
 

@@ -80,6 +80,14 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     assert ": loses. " in random[0]
 
 
+def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None:
+    said = sayings(20, volatility=1e-3)
+    said["fused"][np.arange(len(said["close"])) % 300 < 60] = "BUY"
+    traded = trade(said, SETTINGS)
+    assert traded[RANDOM].side.tolist() == traded[OURS].side.tolist()
+    assert len(traded[OURS].side) > 300
+
+
 def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
     found = measured(clairvoyant(sayings(volatility=2e-3)))
     for name in ("win_rate", "profit_factor", "max_drawdown"):
