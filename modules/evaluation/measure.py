@@ -13,7 +13,7 @@ from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import Orders, Simulation, simulate
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, at_random, strategies
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, at_random, judged, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
@@ -30,6 +30,8 @@ PARTS = 16
 """Parts of the time that are split in halves for the probability of overfitting."""
 ROUND_TRIP = "fees and slippage of a round trip, bps"
 """The figure beside which ``baseline_is`` holds all of [costs] as it was set."""
+JUDGED = "judged: "
+"""The figure that names the strategy of ``[fusion] rule``, which the verdict and the hopes are about, begins so."""
 WHEN = "Unix ms UTC"
 
 
@@ -73,7 +75,7 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
                 len(its.side),
             )
             for name, its in traded.items()
-            if name not in (HELD, NOTHING, RANDOM, SELDOM)
+            if not name.startswith((HELD, NOTHING, RANDOM))
         ],
     )
     found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
@@ -97,7 +99,7 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
         return simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
 
     runs = {name: run(orders) for name, orders in strategies(said, settings).items()}
-    random, orders = at_random(said, settings, runs[OURS].trades["side"])
+    random, orders = at_random(said, settings, runs[judged(settings)].trades["side"])
     runs |= {random: run(orders), HELD: hold(candles, costs, capital)}
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
@@ -116,7 +118,8 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     for name, its in traded.items():
         stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried))
-    everything = f"all strategies, {span}, after costs"
+    everything, ours = f"all strategies, {span}, after costs", judged(settings)
+    figures.add(everything, f"{JUDGED}{ours}", 1, len(stamps), baseline_is="[fusion] rule")
     costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
     figures.add(everything, ROUND_TRIP, 1e4 * settings.costs.round_trip, len(stamps), baseline_is=costs)
     _overfitting(figures, everything, traded, tried)
@@ -124,7 +127,7 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)
     joined = _together(*stats, figures.columns())
-    joined = _together(joined, _hoped_for(joined, f"hoped for, {span}, after costs"))
+    joined = _together(joined, _hoped_for(joined, f"hoped for, {span}, after costs", ours))
     return Evaluation(joined, curves.columns(), _groups(said, traded, settings))
 
 
@@ -394,15 +397,15 @@ def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Col
     return from_rows(GROUP, rows)
 
 
-def _hoped_for(stats: Columns, scope: str) -> Columns:
-    """What the user hopes for, beside what was found."""
+def _hoped_for(stats: Columns, scope: str, ours: str) -> Columns:
+    """What the user hopes for, beside what was found of the strategy that is judged, and of the models."""
     figures = Figures()
     for start, figure, hoped, words in (
-        (OURS, "win_rate", 0.85, "hoped for: 85 to 90 %"),
-        (OURS, "profit_factor", 2.0, "hoped for"),
-        (OURS, "sharpe_of_daily_returns_annualised", 3.0, "hoped for"),
-        (OURS, "max_drawdown", 0.15, "hoped for: at most"),
-        (OURS, "mean_hold_minutes", 8.0, "hoped for: 8 to 15 minutes"),
+        (ours, "win_rate", 0.85, "hoped for: 85 to 90 %"),
+        (ours, "profit_factor", 2.0, "hoped for"),
+        (ours, "sharpe_of_daily_returns_annualised", 3.0, "hoped for"),
+        (ours, "max_drawdown", 0.15, "hoped for: at most"),
+        (ours, "mean_hold_minutes", 8.0, "hoped for: 8 to 15 minutes"),
         ("regime", "regime accuracy", 0.80, "hoped for"),
         ("regime", "where it changes, accuracy", 0.75, "hoped for"),
         ("early warning", "early warning precision", 0.85, "hoped for"),

@@ -14,9 +14,15 @@ RANDOM_MINUTES = 60
 """One random entry in so many candles, where ours never trades and so has no frequency to copy."""
 
 OURS, STRICT = "fused rule", "strict rule"
-NOTHING = "always NEUTRAL"
-RANDOM = "random entries as often as the fused rule"
-SELDOM = "random entries once an hour"
+NOTHING, BREAKOUT = "always NEUTRAL", "ATR breakout"
+RANDOM = "random entries"
+"""How the names of both kinds of ``at_random`` begin."""
+SELDOM = f"{RANDOM} once an hour"
+
+
+def judged(settings: Settings) -> str:
+    """Which of our two strategies is the one that trades live, by ``[fusion] rule``: the one that the verdict is about."""
+    return STRICT if settings.fusion.rule == "strict" else OURS
 
 
 def strategies(said: Columns, settings: Settings) -> dict[str, Orders]:
@@ -28,7 +34,7 @@ def strategies(said: Columns, settings: Settings) -> dict[str, Orders]:
 
     Returns
     -------
-    name -> N orders; ours come first. A room that was off has no row.
+    name -> N orders; ours come first, and of them the one that is ``judged``. A room that was off has no row.
     """
     close, atr = said["close"], said["atr"]
     loud = settings.regime
@@ -43,7 +49,7 @@ def strategies(said: Columns, settings: Settings) -> dict[str, Orders]:
         OURS: _sides(said["fused"]),
         STRICT: _sides(said["strict"]),
         NOTHING: np.zeros(len(close), int),
-        "ATR breakout": np.sign(leap) * (np.abs(leap) > BREAKOUT_ATR),
+        BREAKOUT: np.sign(leap) * (np.abs(leap) > BREAKOUT_ATR),
         "plain LightGBM": (buy > np.maximum(sell, neither)).astype(int) - (sell > np.maximum(buy, neither)),
         "specialists alone": _sides(said["specialist"]),
         "early warnings alone": np.where(said["warning"] == "up", 1, np.where(said["warning"] == "down", -1, 0)),
@@ -51,7 +57,8 @@ def strategies(said: Columns, settings: Settings) -> dict[str, Orders]:
         **({"whales alone": whale} if (said["whale_alert_score"] != 0.5).any() else {}),
         **({"sentiment alone": mood} if said["trajectory"].any() else {}),
     }
-    return {name: _orders(side.astype(int), said, settings) for name, side in sides.items()}
+    ours = judged(settings)
+    return {name: _orders(side.astype(int), said, settings) for name, side in ({ours: sides[ours]} | sides).items()}
 
 
 def at_random(said: Columns, settings: Settings, ours: np.ndarray) -> tuple[str, Orders]:
@@ -76,7 +83,7 @@ def at_random(said: Columns, settings: Settings, ours: np.ndarray) -> tuple[str,
     able = np.flatnonzero((said["size"] > 0) & (said["atr"] > 0))
     able = able[: max(len(ours), len(able) - longest)]  # one that does not end is no trade
     side[able[_apart(random, len(able), len(ours), longest)]] = random.permutation(ours)
-    return RANDOM, _orders(side, said, settings)
+    return f"{RANDOM} as often as the {judged(settings)}", _orders(side, said, settings)
 
 
 def _apart(random: np.random.Generator, rows: int, count: int, gap: int) -> np.ndarray:

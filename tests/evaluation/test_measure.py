@@ -12,12 +12,15 @@ from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, strategies
+from modules.evaluation.report import verdict
+from modules.evaluation.report_page.numbers import figures_of
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, strategies
 from modules.evaluation.tries import tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from tests.evaluation.sayings import START, sayings
 
 SETTINGS = load_settings()
+BUSY = f"{RANDOM} as often as the fused rule"
 
 
 def figure(found: Evaluation, scope: str, name: str) -> dict[str, float]:
@@ -74,8 +77,8 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     count = stats["value"][stats["figure"] == "strategies tried so far"][0]
     assert count == tried(run.workspace).count > len(log["key"])
     assert f"asked for, after {count:.0f} tries" in stats["baseline_is"]
-    assert sorted(log["strategy"]) == sorted(name for name in traded if name not in (HELD, NOTHING, RANDOM, SELDOM))
-    random = [line for line in lines if line.startswith(RANDOM)]
+    assert sorted(log["strategy"]) == sorted(name for name in traded if not name.startswith((HELD, NOTHING, RANDOM)))
+    random = [line for line in lines if line.startswith(BUSY)]
     assert len(random) == 1
     assert ": loses. " in random[0]
 
@@ -84,7 +87,7 @@ def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None
     said = sayings(20, volatility=1e-3)
     said["fused"][np.arange(len(said["close"])) % 300 < 60] = "BUY"
     traded = trade(said, SETTINGS)
-    assert traded[RANDOM].side.tolist() == traded[OURS].side.tolist()
+    assert traded[BUSY].side.tolist() == traded[OURS].side.tolist()
     assert len(traded[OURS].side) > 300
 
 
@@ -94,6 +97,21 @@ def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
         ours, hoped = figure(found, OURS, name), figure(found, "hoped for", name)
         assert (hoped["value"], hoped["n"]) == (ours["value"], ours["n"])
         assert np.isfinite(hoped["value"])
+
+
+def test_the_rule_that_is_set_is_the_one_that_is_judged(tmp_path: Path) -> None:
+    settings, said = load_settings(overrides={"fusion": {"rule": "strict"}}), clairvoyant(sayings(volatility=2e-3))
+    said["strict"][::50] = "BUY"
+    run = Run.open(tmp_path, settings)
+    lines = conclude(run, said, "backtest")
+    assert lines[0].startswith("strict rule, ")
+    found = evaluate(said, trade(said, settings), settings)
+    for name in ("win_rate", "max_drawdown"):
+        strict, fused, hoped = (figure(found, scope, name)["value"] for scope in (STRICT, OURS, "hoped for"))
+        assert hoped == strict != fused
+    count = figure(found, STRICT, "trades")["n"]
+    assert count == figure(found, f"{RANDOM} as often as the strict rule", "trades")["n"] > 50
+    assert verdict(figures_of(run.workspace.read("backtest_stats"))).line.startswith("The strict rule loses. Mean net")
 
 
 def test_groups_add_up_to_the_strategy() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from modules.core.settings import Settings, load_settings
 from modules.core.tables import Columns
 from modules.evaluation.engine import Orders, simulate
-from modules.evaluation.strategies import OURS, RANDOM, RANDOM_MINUTES, SELDOM, STRICT, _apart, at_random, strategies
+from modules.evaluation.strategies import OURS, RANDOM, RANDOM_MINUTES, SELDOM, STRICT, _apart, at_random, judged, strategies
 from tests.evaluation.sayings import sayings
 
 SETTINGS = load_settings()
@@ -44,7 +44,7 @@ def test_random_trades_as_often_as_ours_and_on_the_same_sides() -> None:
         ours = trades(strategies(said, wanted)[OURS])["side"]
         name, orders = at_random(said, wanted, ours)
         found = trades(orders)["side"]
-        assert name == RANDOM
+        assert name == f"{RANDOM} as often as the fused rule"
         assert 3 * len(ours) < np.count_nonzero(said["fused"] != "NEUTRAL")
         assert Counter(found) == Counter(ours)
         assert np.count_nonzero(orders.side) == len(ours) > 300
@@ -79,6 +79,13 @@ def test_random_enters_once_an_hour_where_ours_is_silent() -> None:
     assert name == SELDOM
     assert np.count_nonzero(orders.side) == 1_440 // RANDOM_MINUTES
     assert set(orders.side) == {-1, 0, 1}
+
+
+def test_the_rule_that_is_set_comes_first_and_random_is_as_busy_as_that() -> None:
+    strict, said = load_settings(overrides={"fusion": {"rule": "strict"}}), sayings(1)
+    assert list(strategies(said, strict))[:2] == [STRICT, OURS]
+    assert (judged(strict), judged(SETTINGS)) == (STRICT, OURS)
+    assert at_random(said, strict, np.array([1]))[0] == f"{RANDOM} as often as the strict rule"
 
 
 def test_each_room_alone() -> None:
