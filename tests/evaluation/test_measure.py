@@ -17,6 +17,7 @@ from modules.evaluation.report_page.numbers import figures_of
 from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, strategies
 from modules.evaluation.tries import tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
+from modules.m6_executor.reports import UNFUNDED
 from tests.evaluation.sayings import START, sayings
 
 SETTINGS = load_settings()
@@ -87,8 +88,8 @@ def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None
     said = sayings(20, volatility=1e-3)
     said["fused"][np.arange(len(said["close"])) % 300 < 60] = "BUY"
     traded = trade(said, SETTINGS)
-    assert traded[BUSY].side.tolist() == traded[OURS].side.tolist()
-    assert len(traded[OURS].side) > 300
+    assert traded[BUSY].outcomes.side.tolist() == traded[OURS].outcomes.side.tolist()
+    assert traded[OURS].count > 300
 
 
 def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
@@ -144,6 +145,18 @@ def test_all_costs_that_are_set_are_charged() -> None:
     paid = figure(evaluate(said, trade(said, wanted, table), wanted), OURS, "costs_paid_usd")
     assert (paid["n"], paid["value"]) == (len(trades["pnl"]), pytest.approx(trades["costs"].sum()))
     assert figure(measured(said), OURS, "costs_paid_usd")["value"] != pytest.approx(paid["value"])
+
+
+def test_buying_and_holding_pays_its_funding_wherever_it_must_be_beaten() -> None:
+    said = clairvoyant(sayings(4, volatility=2e-3), every=7)
+    wanted = load_settings(overrides={"costs": {"funding": "both", "funding_rate": 0.01}})
+    found, free = evaluate(said, trade(said, wanted), wanted), measured(said)
+    for name in ("total_return", "max_drawdown", "sharpe_of_hourly_returns_annualised"):
+        held, ours, unfunded = figure(found, HELD, name), figure(found, OURS, name), figure(free, OURS, name)
+        assert ours["baseline"] == held["value"]
+        assert abs(ours["baseline"] - unfunded["baseline"]) > 0.02
+        assert np.isnan(held["baseline"])
+    assert not (found.stats["baseline_is"] == UNFUNDED).any()
 
 
 def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_future_is_known() -> None:
