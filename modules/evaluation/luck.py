@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, mean, share
 from modules.core.tables import Columns
 
@@ -230,45 +231,59 @@ def drawdowns_in_any_order(returns: np.ndarray, seed: int) -> np.ndarray:
     return np.array([drawdown(np.cumprod(np.append(1, random.permutation(growth)))) for _ in range(DRAWS)])
 
 
-def net_of(side: np.ndarray, moved: np.ndarray, fee: float, entry: np.ndarray | float, exit: np.ndarray | float) -> np.ndarray:
-    """(T,) net outcomes of trades, shares of the notional at entry: ``pnl_bps`` / 1e4 of the engine.
+@dataclass(frozen=True)
+class Outcomes:
+    """T closed trades as they were before fees and slippage, each (T,).
 
     Parameters
     ----------
-    side : (T,) +1 long, -1 short
-    moved : (T,) exit price over entry price, both before slippage
-    fee : share of the notional, a side
-    entry, exit : slippage as a share of the price, each a number or one a trade
+    side : +1 long, -1 short
+    moved : exit price over entry price
+    size : notional at entry as a share of the equity
+    resting : bool, whether it left by a limit order, which pays the resting fee
+    funding : paid for it, as a share of the notional at the price of entry
     """
-    filled = moved * (1 - side * exit) / (1 + side * entry)
-    return side * (filled - 1) - fee * (1 + filled)
+
+    side: np.ndarray
+    moved: np.ndarray
+    size: np.ndarray
+    resting: np.ndarray
+    funding: np.ndarray
+
+    def net(self, costs: Costs, entry: np.ndarray | float, exit: np.ndarray | float) -> np.ndarray:
+        """(T,) net outcomes, shares of the notional as it was filled: ``pnl_bps`` / 1e4 of the engine.
+
+        Parameters
+        ----------
+        costs : whose fees are paid
+        entry, exit : slippage as a share of the price, each a number or one a trade
+        """
+        into = 1 + self.side * entry
+        filled = self.moved * (1 - self.side * exit) / into
+        leaving = np.where(self.resting, costs.resting_fee, costs.fee)
+        return self.side * (filled - 1) - costs.fee - leaving * filled - self.funding / into
+
+    def break_even(self, costs: Costs) -> np.ndarray:
+        """(T, 2) what each trade earned at the slippage of ``costs`` before the fee, and what it paid the fee on: the
+        ``ratio`` of their sums is the fee, a share of the notional a side, at which the mean net is zero. Below zero
+        where they lose before any fee. A maker fee that was set stays as it is."""
+        maker = self.resting & (costs.maker_fee >= 0)
+        into = 1 + self.side * costs.slippage
+        filled = self.moved * (1 - self.side * costs.slippage) / into
+        earned = self.side * (filled - 1) - self.funding / into - maker * costs.resting_fee * filled
+        return np.stack([earned, 1 + np.where(maker, 0, filled)], 1)
 
 
-def returns_by_slippage(side: np.ndarray, moved: np.ndarray, size: np.ndarray, fee: float, seed: int) -> np.ndarray:
+def returns_by_slippage(trades: Outcomes, costs: Costs, seed: int) -> np.ndarray:
     """(DRAWS,) final returns of the account had each fill slipped by its own draw, uniform over ``SLIPPAGE_DRAWN``. The
-    trades stay the same: slippage moves no stop and no target.
-
-    Parameters
-    ----------
-    side, moved, fee : as in ``net_of``
-    size : (T,) notional at entry as a share of the equity
-    """
+    trades stay the same: slippage moves no stop and no target."""
     random = np.random.Generator(np.random.PCG64(seed))
 
     def final() -> float:
-        entry, exit = random.uniform(*SLIPPAGE_DRAWN, size=(2, len(moved)))
-        return float(np.prod(np.maximum(1 + size * net_of(side, moved, fee, entry, exit), 0)) - 1)
+        entry, exit = random.uniform(*SLIPPAGE_DRAWN, size=(2, len(trades.side)))
+        return float(np.prod(np.maximum(1 + trades.size * trades.net(costs, entry, exit), 0)) - 1)
 
     return np.array([final() for _ in range(DRAWS)])
-
-
-def break_even_fee(side: np.ndarray, moved: np.ndarray, slippage: float) -> float:
-    """The fee, a share of the notional a side, at which the trades' mean net is zero; below zero where they lose before
-    any fee; NaN without a trade. Arguments as in ``net_of``."""
-    if not len(moved):
-        return np.nan
-    filled = moved * (1 - side * slippage) / (1 + side * slippage)
-    return float((side * (filled - 1)).mean() / (1 + filled).mean())
 
 
 def turnover(notional: np.ndarray, equity: np.ndarray, days: float) -> float:

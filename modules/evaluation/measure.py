@@ -12,12 +12,12 @@ from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_
 from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
-from modules.evaluation.engine import Simulation, simulate
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, STRICT, strategies
+from modules.evaluation.engine import REASONS, TARGET, TIME, Orders, Simulation, simulate
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, at_random, judged, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
-from modules.m6_executor.reports import HOLD, HOUR_MS, Course, report
+from modules.m6_executor.reports import HOLD, HOUR_MS, UNFUNDED, Course, report
 
 HELD = "buy and hold"
 SPLIT = (OURS, STRICT, "plain LightGBM", "specialists alone")
@@ -30,6 +30,8 @@ PARTS = 16
 """Parts of the time that are split in halves for the probability of overfitting."""
 ROUND_TRIP = "fees and slippage of a round trip, bps"
 """The figure beside which ``baseline_is`` holds all of [costs] as it was set."""
+JUDGED = "judged: "
+"""The figure that names the strategy of ``[fusion] rule``, which the verdict and the hopes are about, begins so."""
 WHEN = "Unix ms UTC"
 
 
@@ -44,15 +46,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Traded:
-    """A strategy after its simulation: its account at each of N closes and its T closed trades, ``moved`` being the exit
-    over the entry before slippage."""
+    """A strategy after its simulation: its account at each of N closes, its returns a day, and its T closed trades."""
 
     simulation: Simulation
     equity: np.ndarray
     returns: np.ndarray
-    side: np.ndarray
-    moved: np.ndarray
-    size: np.ndarray
+    outcomes: luck.Outcomes
+
+    @property
+    def count(self) -> int:
+        return len(self.outcomes.side)
 
 
 def conclude(run: Run, said: Columns, mode: str) -> list[str]:
@@ -70,10 +73,10 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
                 tries.key(name, span, its.returns.tolist()),
                 luck.moments(its.returns).sharpe,
                 len(its.returns),
-                len(its.side),
+                its.count,
             )
             for name, its in traded.items()
-            if name not in (HELD, NOTHING, RANDOM, SELDOM)
+            if not name.startswith((HELD, NOTHING, RANDOM))
         ],
     )
     found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
@@ -92,11 +95,13 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
     """
     costs, capital = settings.costs, settings.executor.capital
     candles = said | {"funding": funding_due(said["timestamp"], None, costs, funding)}
-    runs = {
-        name: simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
-        for name, orders in strategies(said, settings).items()
-    }
-    runs[HELD] = hold(candles, costs, capital)
+
+    def run(orders: Orders) -> Simulation:
+        return simulate(candles, orders, costs, settings.labels.horizon, capital, settings.executor.reverses)
+
+    runs = {name: run(orders) for name, orders in strategies(said, settings).items()}
+    random, orders = at_random(said, settings, runs[judged(settings)].trades["side"])
+    runs |= {random: run(orders), HELD: hold(candles, costs, capital)}
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
 
@@ -112,9 +117,11 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     stamps = said["timestamp"]
     span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
+    held = _account(traded[HELD], said, settings)
     for name, its in traded.items():
-        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried))
-    everything = f"all strategies, {span}, after costs"
+        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried, held))
+    everything, ours = f"all strategies, {span}, after costs", judged(settings)
+    figures.add(everything, f"{JUDGED}{ours}", 1, len(stamps), baseline_is="[fusion] rule")
     costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
     figures.add(everything, ROUND_TRIP, 1e4 * settings.costs.round_trip, len(stamps), baseline_is=costs)
     _overfitting(figures, everything, traded, tried)
@@ -122,7 +129,7 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)
     joined = _together(*stats, figures.columns())
-    joined = _together(joined, _hoped_for(joined, f"hoped for, {span}, after costs"))
+    joined = _together(joined, _hoped_for(joined, f"hoped for, {span}, after costs", ours))
     return Evaluation(joined, curves.columns(), _groups(said, traded, settings))
 
 
@@ -180,10 +187,12 @@ def hold(candles: Columns, costs: Costs, capital: float) -> Simulation:
         "side": 1,
         "entry": entry,
         "exit": fill,
+        "exit_reason": REASONS[TIME],
         "quantity": quantity,
         "pnl": pnl,
         "pnl_bps": 1e4 * pnl / (quantity * entry),
         "costs": costs.fee * quantity * (entry + fill) + slipped + funding,
+        "funding": funding,
         "equity": capital + pnl,
     }
     trades = {name: np.array([value]) for name, value in trade.items()}
@@ -194,20 +203,40 @@ def hold(candles: Columns, costs: Costs, capital: float) -> Simulation:
 def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Traded:
     trades, equity = run.trades, run.equity(said["close"])
     side, slip = trades["side"], costs.slippage
-    moved = trades["exit"] / (1 - side * slip) / (trades["entry"] / (1 + side * slip))
-    size = trades["quantity"] * trades["entry"] / np.maximum(trades["equity"] - trades["pnl"], 1e-9)
-    return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), side, moved, size)
+    price = trades["entry"] / (1 + side * slip)
+    notional = trades["quantity"] * trades["entry"]
+    outcomes = luck.Outcomes(
+        side,
+        trades["exit"] / (1 - side * slip) / price,
+        notional / np.maximum(trades["equity"] - trades["pnl"], 1e-9),
+        trades["exit_reason"] == REASONS[TARGET],
+        trades["funding"] / (trades["quantity"] * price),
+    )
+    return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), outcomes)
 
 
-def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: int) -> Columns:
-    """The verdict, the executor's report, and what tells skill from luck."""
-    costs, capital, seed = settings.costs, settings.executor.capital, settings.learning.seed
+def _account(its: Traded, said: Columns, settings: Settings) -> Columns:
+    """The executor's report of a strategy."""
+    costs, capital = settings.costs, settings.executor.capital
+    return report(*accounts(its.simulation, said, costs, capital), capital, costs, settings.learning.seed)
+
+
+def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: int, held: Columns) -> Columns:
+    """The verdict, the executor's report, and what tells skill from luck.
+
+    Parameters
+    ----------
+    held : the executor's report of buying and holding, whose figures are to be beaten: with its funding, which the
+        executor, who holds nothing, does not know
+    """
+    costs, seed = settings.costs, settings.learning.seed
     trades = its.simulation.trades
-    columns = report(*accounts(its.simulation, said, costs, capital), capital, costs, seed)
+    columns = _account(its, said, settings)
     columns["scope"] = np.full(len(columns["figure"]), scope, object)
-    if name == HELD:  # nothing has to beat itself
-        itself = columns["baseline_is"] == HOLD
-        columns["baseline"][itself], columns["baseline_is"][itself] = np.nan, ""
+    for at in np.flatnonzero(np.isin(columns["baseline_is"], (HOLD, UNFUNDED))):
+        value = held["value"][held["figure"] == columns["figure"][at]][0]
+        # Nothing has to beat itself.
+        columns["baseline"][at], columns["baseline_is"][at] = (np.nan, "") if name == HELD else (value, HOLD)
     figures, count = Figures(), len(trades["pnl"])
     at = np.flatnonzero(columns["figure"] == "mean_net_bps_a_trade")[0]
     a_trade = float(columns["low"][at]), float(columns["high"][at])
@@ -232,7 +261,7 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
     notional = trades["quantity"] * (trades["entry"] + trades["exit"])
     days = len(its.equity) / DAY_MINUTES
     figures.add(scope, "turnover_a_day", luck.turnover(notional, its.equity, days), count)
-    fee = luck.break_even_fee(its.side, its.moved, costs.slippage)
+    fee = float(luck.ratio(its.outcomes.break_even(costs).sum(0)[None])[0])
     figures.add(scope, "break_even_fee", fee, count, baseline=costs.fee, baseline_is="the fee a side that is set")
     return _together(figures.columns(), columns)
 
@@ -244,7 +273,7 @@ def _together(*parts: Columns) -> Columns:
 def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried: int) -> None:
     """The chance that the strategy that looks best here is not even average elsewhere."""
     figures.add(scope, "strategies tried so far", tried, tried)
-    returns = [its.returns for name, its in traded.items() if len(its.side) and name != HELD]
+    returns = [its.returns for name, its in traded.items() if its.count and name != HELD]
     if len(returns) < 2 or len(returns[0]) < 2 * PARTS:
         return
     found = luck.overfitting(np.stack(returns, 1), PARTS)
@@ -341,24 +370,24 @@ def _by_confidence(curves: "_Curves", said: Columns, ahead: _Ahead, settings: Se
 
 def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, settings: Settings) -> None:
     """Equity, drawdown, and what might have happened."""
-    seed, fee = settings.learning.seed, settings.costs.fee
+    seed = settings.learning.seed
     days = np.ptp(stamps) / (DAY_MINUTES * MINUTE_MS)
     period = HOUR_MS if days <= FINE_DAYS else DAY_MINUTES * MINUTE_MS
     last = np.append(np.flatnonzero(np.diff(stamps // period)), len(stamps) - 1)
     for name, its in traded.items():
-        count = np.full(len(last), len(its.side))
+        count = np.full(len(last), its.count)
         fallen = 100 * (its.equity / np.maximum.accumulate(its.equity) - 1)
         curves.add("equity", name, (WHEN, "equity at the close, USD"), stamps[last], its.equity[last], n=count)
         curves.add("drawdown", name, (WHEN, "below the highest equity so far, %"), stamps[last], fallen[last], n=count)
     percent = np.arange(1, 100)
     for name in SPLIT:
         its = traded[name]
-        if len(its.side) < 2:
+        if its.count < 2:
             continue
-        returns = np.maximum(its.size * its.simulation.trades["pnl_bps"] / 1e4, -1 + 1e-9)
+        returns = np.maximum(its.outcomes.size * its.simulation.trades["pnl_bps"] / 1e4, -1 + 1e-9)
         deep = 100 * np.quantile(luck.drawdowns_in_any_order(returns, seed), percent / 100)
-        final = 100 * np.quantile(luck.returns_by_slippage(its.side, its.moved, its.size, fee, seed), percent / 100)
-        count = np.full(len(percent), len(its.side))
+        final = 100 * np.quantile(luck.returns_by_slippage(its.outcomes, settings.costs, seed), percent / 100)
+        count = np.full(len(percent), its.count)
         axes = ("share of the draws at or below, %", "deepest drawdown, %")
         curves.add("Monte Carlo: the same trades in any order", name, axes, percent, deep, n=count)
         axes = ("share of the draws at or below, %", "total return, %")
@@ -392,15 +421,15 @@ def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Col
     return from_rows(GROUP, rows)
 
 
-def _hoped_for(stats: Columns, scope: str) -> Columns:
-    """What the user hopes for, beside what was found."""
+def _hoped_for(stats: Columns, scope: str, ours: str) -> Columns:
+    """What the user hopes for, beside what was found of the strategy that is judged, and of the models."""
     figures = Figures()
     for start, figure, hoped, words in (
-        (OURS, "win_rate", 0.85, "hoped for: 85 to 90 %"),
-        (OURS, "profit_factor", 2.0, "hoped for"),
-        (OURS, "sharpe_of_daily_returns_annualised", 3.0, "hoped for"),
-        (OURS, "max_drawdown", 0.15, "hoped for: at most"),
-        (OURS, "mean_hold_minutes", 8.0, "hoped for: 8 to 15 minutes"),
+        (ours, "win_rate", 0.85, "hoped for: 85 to 90 %"),
+        (ours, "profit_factor", 2.0, "hoped for"),
+        (ours, "sharpe_of_daily_returns_annualised", 3.0, "hoped for"),
+        (ours, "max_drawdown", 0.15, "hoped for: at most"),
+        (ours, "mean_hold_minutes", 8.0, "hoped for: 8 to 15 minutes"),
         ("regime", "regime accuracy", 0.80, "hoped for"),
         ("regime", "where it changes, accuracy", 0.75, "hoped for"),
         ("early warning", "early warning precision", 0.85, "hoped for"),

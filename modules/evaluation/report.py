@@ -21,7 +21,7 @@ from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist, write_atomically
 from modules.evaluation.findings import FAIL, NOTE, PASS
-from modules.evaluation.measure import ROUND_TRIP
+from modules.evaluation.measure import JUDGED, ROUND_TRIP
 from modules.evaluation.report_page.markup import Html, absent, folded, join, missing, script_data, small, table, tag
 from modules.evaluation.report_page.numbers import (
     Figure,
@@ -231,13 +231,14 @@ class Strategy:
 class Verdict:
     """What the rules say of our own strategy, in their words, and why; no words where they have not been asked."""
 
+    name: str
     words: str
     why: str
     of: Strategy
 
     @property
     def headline(self) -> str:
-        return f"The {OURS} {self.words}." if self.words else f"The {OURS}: no verdict yet."
+        return f"The {self.name} {self.words}." if self.words else f"The {self.name}: no verdict yet."
 
     @property
     def line(self) -> str:
@@ -245,11 +246,17 @@ class Verdict:
 
 
 def verdict(figures: list[Figure]) -> Verdict:
-    """The verdict on the fused rule, as it stands in the stats of a mode."""
-    ours = _strategies(figures).get(OURS, Strategy("", {}))
+    """The verdict on the strategy that is judged, as it stands in the stats of a mode."""
+    name = _judged(figures)
+    ours = _strategies(figures).get(name, Strategy("", {}))
     if ours.verdict is None:
-        return Verdict("", "Not measured: the table of this run has no verdict on it. Run the evaluation again.", ours)
-    return Verdict(ours.verdict.figure.removeprefix(VERDICT), ours.verdict.baseline_is, ours)
+        return Verdict(name, "", "Not measured: the table of this run has no verdict on it. Run the evaluation again.", ours)
+    return Verdict(name, ours.verdict.figure.removeprefix(VERDICT), ours.verdict.baseline_is, ours)
+
+
+def _judged(figures: list[Figure]) -> str:
+    """The strategy of the rule that was set; tables of older runs do not name it and judge the fused rule."""
+    return next((row.figure.removeprefix(JUDGED) for row in figures if row.figure.startswith(JUDGED)), OURS)
 
 
 def _strategies(figures: list[Figure]) -> dict[str, Strategy]:
@@ -287,12 +294,12 @@ def _top(told: Verdict, mode: str, heading: str = "h1") -> Html:
 def _mode(mode: str, tables: dict[str, Columns], plots: Plots, first: bool) -> Html:
     """All chapters of a mode; the verdict of the first one stands at the top of the page already."""
     figures = figures_of(tables[f"{mode}_stats"])
-    strategies = _strategies(figures)
+    strategies, ours = _strategies(figures), _judged(figures)
     hoped = [row for row in figures if row.scope.startswith("hoped for")]
     told = {row.scope for its in strategies.values() for row in its.rows.values()} | {row.scope for row in hoped}
     others: dict[str, list[Figure]] = {key: [] for key in CHAPTERS}
     for row in figures:
-        if row.scope not in told:
+        if row.scope not in told and not row.figure.startswith(JUDGED):
             others[_chapter_of(f"{row.scope}: {row.figure}")].append(row)
     curves = tables.get(f"{mode}_curves", {})
     names: dict[str, list[str]] = {key: [] for key in CHAPTERS}
@@ -316,9 +323,9 @@ def _mode(mode: str, tables: dict[str, Columns], plots: Plots, first: bool) -> H
     for key in ORDER:
         place, chapter = f"{mode}-{key}", CHAPTERS[key]
         if key == "groups":
-            inside = [_groups(mode, tables.get(f"{mode}_groups", {}), strategies, plots)]
+            inside = [_groups(mode, tables.get(f"{mode}_groups", {}), strategies, plots, ours)]
         elif names[key] or others[key]:
-            drawn = [plots.curve(curves, plot, key == "calibration", key == "selectivity") for plot in names[key]]
+            drawn = [plots.curve(curves, plot, ours, key == "calibration", key == "selectivity") for plot in names[key]]
             grid = tag("div", *drawn, class_="grid" if key in SIDE_BY_SIDE else None)
             figured = by_scope(others[key])
             # A table below many plots is long and says again what they show.
@@ -414,11 +421,11 @@ def _unrowed(strategy: Strategy) -> str:
     return "no trade" if trades and not trades.n else "the table has no such row"
 
 
-def _groups(mode: str, columns: Columns, strategies: dict[str, Strategy], plots: Plots) -> Html:
+def _groups(mode: str, columns: Columns, strategies: dict[str, Strategy], plots: Plots, judged: str) -> Html:
     if not len(columns.get("strategy", ())):
         return absent(f"{TABLES[f'{mode}_groups'].path} has no row: no strategy of it made a trade.")
-    ours = strategies.get(OURS)
-    idle = absent(f"the {OURS} made no trade; these are others.") if ours and not ours.rows["trades"].n else ""
+    ours = strategies.get(judged)
+    idle = absent(f"the {judged} made no trade; these are others.") if ours and not ours.rows["trades"].n else ""
     return join(idle, plots.groups(mode, columns))
 
 

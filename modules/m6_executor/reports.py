@@ -9,6 +9,7 @@ from modules.core.settings import Costs
 from modules.core.statistics import Figures, day_bootstrap, share
 from modules.core.tables import Columns, datetime_ist
 from modules.core.words import MINUTE_MS
+from modules.m6_executor.model import pays_funding
 
 HOUR_MS = 60 * MINUTE_MS
 HOURS_A_YEAR = 24 * 365.25
@@ -16,6 +17,7 @@ SHARPE_HOURS = 48
 """Hourly returns below which a Sharpe ratio says nothing and is left empty."""
 
 HOLD = "buy and hold over the same candles, after costs"
+UNFUNDED = "buy and hold over the same candles, after all costs but funding"
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,8 +66,10 @@ def report(trades: Columns, hours: Columns, course: Course, capital: float, cost
     capital : USD at the start
     seed : of the intervals' bootstrap
 
-    Before the first closed trade every value is empty and every n is 0: nothing has been measured.
+    Before the first closed trade every value is empty and every n is 0: nothing has been measured. Buying and holding is
+    known from its prices alone: where longs pay funding, the words say that it did not.
     """
+    hold_is = UNFUNDED if pays_funding(1, costs) else HOLD
     until = datetime_ist(int(hours["timestamp"][-1]))
     scope = f"paper ledger, {datetime_ist(course.start)} IST through the hour of {until} IST, after costs"
     figures = Figures()
@@ -119,11 +123,11 @@ def report(trades: Columns, hours: Columns, course: Course, capital: float, cost
     # A short may lose more than everything: its return has no logarithm, so there is a value but no interval.
     compound = np.log1p(np.where(growth > -1, growth, np.nan))
     interval = day_bootstrap(_compounded, compound[:, None], stamps, seed) if n else (np.nan, np.nan)
-    add("total_return", float(hours["equity"][-1]) / capital - 1, total, interval, course.hold_return(costs), HOLD)
+    add("total_return", float(hours["equity"][-1]) / capital - 1, total, interval, course.hold_return(costs), hold_is)
     hold_sharpe = _whole(_sharpe, _moments(hold))
     sharpe = "sharpe_of_hourly_returns_annualised"
-    measure(sharpe, _sharpe, tuple(_moments(growth).T), stamps, len(stamps), hold_sharpe, HOLD)
-    add("max_drawdown", course.drawdown, total, baseline=course.hold_drawdown, baseline_is=HOLD)
+    measure(sharpe, _sharpe, tuple(_moments(growth).T), stamps, len(stamps), hold_sharpe, hold_is)
+    add("max_drawdown", course.drawdown, total, baseline=course.hold_drawdown, baseline_is=hold_is)
     measure("exposure", _ratio, (hours["exposed"], candles), stamps, total)
     return figures.columns()
 

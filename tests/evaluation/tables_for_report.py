@@ -25,9 +25,11 @@ STRATEGIES = (
 WHY = "412 trades lost 7.9 bps each after costs, and the interval reaches from -19.2 to 3.4."
 
 
-def stats(words: str = "cannot be told apart from luck") -> Columns:
-    """Rows of ``FIGURES``: each strategy, the models, what was hoped for."""
+def stats(words: str = "cannot be told apart from luck", judged: str = "") -> Columns:
+    """Rows of ``FIGURES``: each strategy, the models, what was hoped for; which strategy was judged, where it is told."""
     figures = Figures()
+    if judged:
+        figures.add(f"all strategies, {SPAN}, after costs", f"judged: {judged}", 1, 43_200, baseline_is="[fusion] rule")
     for name in STRATEGIES:
         scope = f"{name}, {SPAN}, after costs"
         if name in ("always NEUTRAL", "strict rule"):

@@ -1,5 +1,6 @@
 """Against the papers' own worked examples, against the laws that each figure obeys, and against counting by hand."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis.extra.numpy import arrays
 
 from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, wilson
+from modules.core.tables import Columns
 from modules.core.words import MINUTE_MS
 from modules.evaluation import luck
 from modules.evaluation.engine import Orders, simulate
-from modules.evaluation.luck import Moments
+from modules.evaluation.luck import Moments, Outcomes
+from modules.evaluation.measure import _traded
 
 DAILY, WEEKLY, MONTHLY = np.sqrt(252), np.sqrt(52), np.sqrt(12)
 RETURNS = arrays(float, st.integers(3, 40), elements=st.floats(-0.2, 0.2).map(lambda value: round(value, 6)))
@@ -211,39 +214,64 @@ def test_the_worst_order_is_all_losses_in_a_row() -> None:
     assert (falls > 0.25).mean() == pytest.approx(2 / 5, abs=0.06)
 
 
-def test_net_is_what_the_engine_pays() -> None:
+COSTS = Costs(fee=0.001, slippage=0.0005, funding="both", funding_rate=0.002)
+
+
+def simulated(costs: Costs) -> tuple[Outcomes, Columns]:
+    """Trades of the engine on a random walk, up to four hours each, as ``Outcomes`` and as the engine tells them; both sides."""
     random = np.random.default_rng(5)
-    close = 100 * np.exp(np.cumsum(random.normal(size=3_000) / 200))
+    close = 100 * np.exp(np.cumsum(random.normal(size=40_000) / 1_000))
     opens = np.append(close[0], close[:-1])
     candles = {"open": opens, "high": np.maximum(opens, close) + 0.1, "low": np.minimum(opens, close) - 0.1, "close": close}
-    side, costs = random.integers(-1, 2, 3_000), Costs(fee=0.001, slippage=0.0005)
-    orders = Orders(side, close - side, close + side, np.full(3_000, 0.5))
-    trades = simulate(candles, orders, costs, 15, 1_000.0).trades
-    sign = trades["side"]
-    moved = trades["exit"] / (1 - sign * costs.slippage) / (trades["entry"] / (1 + sign * costs.slippage))
-    found = luck.net_of(sign, moved, costs.fee, costs.slippage, costs.slippage)
-    assert len(moved) > 100
-    assert 1e4 * found == pytest.approx(trades["pnl_bps"])
-    fee = luck.break_even_fee(sign, moved, costs.slippage)
-    assert luck.net_of(sign, moved, fee, costs.slippage, costs.slippage).mean() == pytest.approx(0, abs=1e-12)
+    candles |= {"funding": np.where(np.arange(40_000) % 480 == 0, 0.002, 0.0), "quote_volume": np.full(40_000, 1e6)}
+    side = random.integers(-1, 2, 40_000)
+    orders = Orders(side, close - side, close + side, np.full(40_000, 0.5))
+    run = simulate(candles, orders, costs, 240, 10_000.0)
+    return _traded({"close": close, "timestamp": np.arange(40_000) * MINUTE_MS}, run, costs, 10_000.0).outcomes, run.trades
+
+
+@pytest.mark.parametrize("more", [{}, {"maker_fee": 0.0002}, {"maker_fee": 0.0, "impact": 0.01, "latency": 2}])
+def test_net_and_account_are_what_the_engine_pays(monkeypatch: pytest.MonkeyPatch, more: dict[str, float]) -> None:
+    costs = replace(COSTS, **more)
+    its, trades = simulated(costs)
+    assert len(its.side) > 100
+    assert its.resting.any()
+    assert (trades["funding"] > 0).any()
+    assert (trades["funding"] < 0).any()
+    assert 1e4 * its.net(costs, costs.slippage, costs.slippage) == pytest.approx(trades["pnl_bps"])
+    monkeypatch.setattr(luck, "SLIPPAGE_DRAWN", (costs.slippage, costs.slippage))
+    account = trades["equity"][-1] / 10_000 - 1
+    assert luck.returns_by_slippage(its, costs, 1) == pytest.approx(np.full(DRAWS, account))
+
+
+@pytest.mark.parametrize("more", [{}, {"funding": "shorts"}, {"maker_fee": 0.0002}])
+def test_at_the_break_even_fee_the_engine_makes_nothing(more: dict[str, float]) -> None:
+    costs = replace(COSTS, **more)
+    fee = float(luck.ratio(simulated(costs)[0].break_even(costs).sum(0)[None])[0])
+    assert simulated(replace(costs, fee=fee))[1]["pnl_bps"].mean() == pytest.approx(0, abs=1e-9)
     assert fee < costs.fee  # a random walk does not pay its costs
 
 
-def test_the_break_even_fee_of_no_trade_and_of_one() -> None:
-    assert np.isnan(luck.break_even_fee(np.zeros(0), np.zeros(0), 0.0))
-    assert luck.break_even_fee(np.array([1]), np.array([1.01]), 0.0) == pytest.approx(0.01 / 2.01)
-    assert luck.break_even_fee(np.array([-1]), np.array([0.99]), 0.0) == pytest.approx(0.01 / 1.99)
+def outcomes(side: np.ndarray, moved: np.ndarray) -> Outcomes:
+    """Trades without funding that left at the market, of 4 % of the equity each."""
+    return Outcomes(side, moved, np.full(len(side), 0.04), np.zeros(len(side), bool), np.zeros(len(side)))
+
+
+@pytest.mark.parametrize(("side", "moved", "fee"), [(1, 1.01, 0.01 / 2.01), (-1, 0.99, 0.01 / 1.99)])
+def test_the_break_even_fee_of_one_trade(side: int, moved: float, fee: float) -> None:
+    found = outcomes(np.array([side]), np.array([moved])).break_even(Costs(fee=0.1, slippage=0.0))
+    assert luck.ratio(found)[0] == pytest.approx(fee)
 
 
 def test_drawn_slippage_lies_between_its_bounds() -> None:
     random = np.random.default_rng(6)
-    side, moved, size = random.choice([-1, 1], 200), 1 + random.normal(size=200) / 500, np.full(200, 0.04)
-    found = luck.returns_by_slippage(side, moved, size, 0.001, 1)
-    at = [np.prod(1 + size * luck.net_of(side, moved, 0.001, slipped, slipped)) - 1 for slipped in (0.001, 0.003, 0.005)]
+    its, costs = outcomes(random.choice([-1, 1], 200), 1 + random.normal(size=200) / 500), Costs(fee=0.001, slippage=0.0)
+    found = luck.returns_by_slippage(its, costs, 1)
+    at = [np.prod(1 + its.size * its.net(costs, slipped, slipped)) - 1 for slipped in (0.001, 0.003, 0.005)]
     assert at[0] > found.max()
     assert found.min() > at[2]
     assert np.median(found) == pytest.approx(at[1], rel=0.02)
-    assert np.array_equal(found, luck.returns_by_slippage(side, moved, size, 0.001, 1))
+    assert np.array_equal(found, luck.returns_by_slippage(its, costs, 1))
 
 
 def test_turnover_by_hand() -> None:

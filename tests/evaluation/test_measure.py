@@ -12,12 +12,16 @@ from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, SELDOM, strategies
+from modules.evaluation.report import verdict
+from modules.evaluation.report_page.numbers import figures_of
+from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, strategies
 from modules.evaluation.tries import tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
+from modules.m6_executor.reports import UNFUNDED
 from tests.evaluation.sayings import START, sayings
 
 SETTINGS = load_settings()
+BUSY = f"{RANDOM} as often as the fused rule"
 
 
 def figure(found: Evaluation, scope: str, name: str) -> dict[str, float]:
@@ -74,10 +78,18 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     count = stats["value"][stats["figure"] == "strategies tried so far"][0]
     assert count == tried(run.workspace).count > len(log["key"])
     assert f"asked for, after {count:.0f} tries" in stats["baseline_is"]
-    assert sorted(log["strategy"]) == sorted(name for name in traded if name not in (HELD, NOTHING, RANDOM, SELDOM))
-    random = [line for line in lines if line.startswith(RANDOM)]
+    assert sorted(log["strategy"]) == sorted(name for name in traded if not name.startswith((HELD, NOTHING, RANDOM)))
+    random = [line for line in lines if line.startswith(BUSY)]
     assert len(random) == 1
     assert ": loses. " in random[0]
+
+
+def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None:
+    said = sayings(20, volatility=1e-3)
+    said["fused"][np.arange(len(said["close"])) % 300 < 60] = "BUY"
+    traded = trade(said, SETTINGS)
+    assert traded[BUSY].outcomes.side.tolist() == traded[OURS].outcomes.side.tolist()
+    assert traded[OURS].count > 300
 
 
 def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
@@ -86,6 +98,21 @@ def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
         ours, hoped = figure(found, OURS, name), figure(found, "hoped for", name)
         assert (hoped["value"], hoped["n"]) == (ours["value"], ours["n"])
         assert np.isfinite(hoped["value"])
+
+
+def test_the_rule_that_is_set_is_the_one_that_is_judged(tmp_path: Path) -> None:
+    settings, said = load_settings(overrides={"fusion": {"rule": "strict"}}), clairvoyant(sayings(volatility=2e-3))
+    said["strict"][::50] = "BUY"
+    run = Run.open(tmp_path, settings)
+    lines = conclude(run, said, "backtest")
+    assert lines[0].startswith("strict rule, ")
+    found = evaluate(said, trade(said, settings), settings)
+    for name in ("win_rate", "max_drawdown"):
+        strict, fused, hoped = (figure(found, scope, name)["value"] for scope in (STRICT, OURS, "hoped for"))
+        assert hoped == strict != fused
+    count = figure(found, STRICT, "trades")["n"]
+    assert count == figure(found, f"{RANDOM} as often as the strict rule", "trades")["n"] > 50
+    assert verdict(figures_of(run.workspace.read("backtest_stats"))).line.startswith("The strict rule loses. Mean net")
 
 
 def test_groups_add_up_to_the_strategy() -> None:
@@ -118,6 +145,18 @@ def test_all_costs_that_are_set_are_charged() -> None:
     paid = figure(evaluate(said, trade(said, wanted, table), wanted), OURS, "costs_paid_usd")
     assert (paid["n"], paid["value"]) == (len(trades["pnl"]), pytest.approx(trades["costs"].sum()))
     assert figure(measured(said), OURS, "costs_paid_usd")["value"] != pytest.approx(paid["value"])
+
+
+def test_buying_and_holding_pays_its_funding_wherever_it_must_be_beaten() -> None:
+    said = clairvoyant(sayings(4, volatility=2e-3), every=7)
+    wanted = load_settings(overrides={"costs": {"funding": "both", "funding_rate": 0.01}})
+    found, free = evaluate(said, trade(said, wanted), wanted), measured(said)
+    for name in ("total_return", "max_drawdown", "sharpe_of_hourly_returns_annualised"):
+        held, ours, unfunded = figure(found, HELD, name), figure(found, OURS, name), figure(free, OURS, name)
+        assert ours["baseline"] == held["value"]
+        assert abs(ours["baseline"] - unfunded["baseline"]) > 0.02
+        assert np.isnan(held["baseline"])
+    assert not (found.stats["baseline_is"] == UNFUNDED).any()
 
 
 def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_future_is_known() -> None:

@@ -105,6 +105,20 @@ def test_the_verdict_is_the_tables_own(words: str) -> None:
     assert told.line == f"The fused rule {words}. {tables.WHY}"
 
 
+def test_the_page_is_about_the_rule_that_was_judged(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    tables.write(workspace)
+    workspace.write("walk_forward_stats", tables.stats(judged="strict rule"))
+    page = page_of(tmp_path)
+    text = Reader(page).text
+    assert "The strict rule cannot be told apart from luck." in text
+    assert "It made no trade." in text[: text.index("What was hoped for")]
+    assert "the strict rule made no trade; these are others." in text
+    equity = next(plot for plot in data_of(page)["curves"] if plot["y"] == "equity at the close, USD")
+    assert [curve["name"] for curve in equity["curves"] if curve["shown"]] == ["strict rule", "buy and hold", "always NEUTRAL"]
+    assert "Judged: " not in text
+
+
 def test_a_table_without_a_verdict_gets_none(tmp_path: Path) -> None:
     columns = tables.stats()
     told = np.array([not figure.startswith("verdict") for figure in columns["figure"]])

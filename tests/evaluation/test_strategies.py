@@ -1,10 +1,16 @@
 """What each strategy orders, counted by hand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from modules.core.settings import load_settings
-from modules.evaluation.strategies import OURS, RANDOM, RANDOM_MINUTES, SELDOM, STRICT, strategies
+from modules.core.settings import Settings, load_settings
+from modules.core.tables import Columns
+from modules.evaluation.engine import Orders, simulate
+from modules.evaluation.strategies import OURS, RANDOM, RANDOM_MINUTES, SELDOM, STRICT, _apart, at_random, judged, strategies
 from tests.evaluation.sayings import sayings
 
 SETTINGS = load_settings()
@@ -23,16 +29,63 @@ def test_ours_are_ordered_as_decided() -> None:
         assert found[OURS].target[row] == pytest.approx(said["close"][row] + sign * SETTINGS.fusion.target_atr * said["atr"][row])
 
 
-def test_random_enters_as_often_as_ours_and_where_ours_is_silent_once_an_hour() -> None:
+def test_random_trades_as_often_as_ours_and_on_the_same_sides() -> None:
+    said, horizon = sayings(20, volatility=1e-3), SETTINGS.labels.horizon
+    # Ours says the same for half an hour at a time: most of its signals fall into an open position and are ignored.
+    said["fused"][np.arange(len(said["close"])) % 97 < 30] = "BUY"
+    said["fused"][np.arange(len(said["close"])) % 970 < 30] = "SELL"
+    said["size"][:1_440] = 0.0  # nothing can be ordered then
+    for latency in (0, 3):
+        wanted = load_settings(overrides={"costs": {"latency": latency}})
+
+        def trades(orders: Orders, wanted: Settings = wanted) -> Columns:
+            return simulate(said, orders, wanted.costs, horizon, 10_000.0).trades
+
+        ours = trades(strategies(said, wanted)[OURS])["side"]
+        name, orders = at_random(said, wanted, ours)
+        found = trades(orders)["side"]
+        assert name == f"{RANDOM} as often as the fused rule"
+        assert 3 * len(ours) < np.count_nonzero(said["fused"] != "NEUTRAL")
+        assert Counter(found) == Counter(ours)
+        assert np.count_nonzero(orders.side) == len(ours) > 300
+        assert orders.side.tolist() == at_random(said, wanted, ours)[1].side.tolist()
+
+
+def test_random_fills_the_time_where_there_is_no_room_for_as_many() -> None:
+    said = sayings(5, volatility=1e-3)
+    said["fused"][:] = "BUY"
+
+    def sides(orders: Orders) -> np.ndarray:
+        return simulate(said, orders, SETTINGS.costs, SETTINGS.labels.horizon, 10_000.0).trades["side"]
+
+    ours = sides(strategies(said, SETTINGS)[OURS])
+    found = sides(at_random(said, SETTINGS, ours)[1])
+    assert len(ours) > 1.5 * len(said["close"]) / (SETTINGS.labels.horizon + 1)
+    assert len(ours) > len(found) > len(said["close"]) / (SETTINGS.labels.horizon + 1)
+
+
+@given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 100), st.integers(0, 5))
+def test_entries_apart_are_all_there_and_apart_where_there_is_room(count: int, gap: int, more: int, seed: int) -> None:
+    rows = count + more
+    found = _apart(np.random.default_rng(seed), rows, count, gap)
+    assert len(found) == count
+    assert (found[0] >= 0, found[-1] < rows) == (True, True)
+    assert (np.diff(found) >= min(gap, (rows - 1) // max(1, count - 1))).all()
+
+
+def test_random_enters_once_an_hour_where_ours_is_silent() -> None:
     said = sayings(1)
-    silent = strategies(said, SETTINGS)
-    assert RANDOM not in silent
-    assert np.count_nonzero(silent[SELDOM].side) == 1_440 // RANDOM_MINUTES
-    said["fused"][::100] = "BUY"
-    found = strategies(said, SETTINGS)[RANDOM].side
-    assert np.count_nonzero(found) == len(range(0, 1_440, 100))
-    assert set(found) == {-1, 0, 1}
-    assert found.tolist() == strategies(said, SETTINGS)[RANDOM].side.tolist()
+    name, orders = at_random(said, SETTINGS, np.zeros(0, int))
+    assert name == SELDOM
+    assert np.count_nonzero(orders.side) == 1_440 // RANDOM_MINUTES
+    assert set(orders.side) == {-1, 0, 1}
+
+
+def test_the_rule_that_is_set_comes_first_and_random_is_as_busy_as_that() -> None:
+    strict, said = load_settings(overrides={"fusion": {"rule": "strict"}}), sayings(1)
+    assert list(strategies(said, strict))[:2] == [STRICT, OURS]
+    assert (judged(strict), judged(SETTINGS)) == (STRICT, OURS)
+    assert at_random(said, strict, np.array([1]))[0] == f"{RANDOM} as often as the strict rule"
 
 
 def test_each_room_alone() -> None:

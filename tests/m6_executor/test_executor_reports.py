@@ -1,11 +1,13 @@
 """The report: each figure by hand, and no figure where nothing was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from modules.core.settings import Costs
 from modules.core.words import MINUTE_MS
-from modules.m6_executor.reports import HOUR_MS, HOURS_A_YEAR, Course, report
+from modules.m6_executor.reports import HOUR_MS, HOURS_A_YEAR, UNFUNDED, Course, report
 
 COSTS = Costs(fee=0.001, slippage=0.0005)
 CAPITAL = 10_000.0
@@ -88,6 +90,13 @@ def test_return_and_drawdown_stand_beside_buy_and_hold():
     assert rows["max_drawdown"]["value"] == pytest.approx(0.02)
     assert rows["max_drawdown"]["baseline"] == pytest.approx(1 - 60 / (100 * 1.0005 * 1.001))
     assert (rows["exposure"]["value"], rows["exposure"]["n"]) == (0.25, 300)
+
+
+def test_a_hold_that_would_pay_funding_says_that_it_did_not():
+    costs = replace(COSTS, funding="both")
+    made = report(trades_of([200]), hours_of([9_900], [100]), course_of([9_900], [100]), CAPITAL, costs, seed=1)
+    told = [words for words in made["baseline_is"] if words.startswith("buy and hold")]
+    assert told == [UNFUNDED] * 3
 
 
 def test_sharpe_is_that_of_hourly_returns():

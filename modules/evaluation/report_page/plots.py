@@ -5,10 +5,10 @@ import numpy as np
 from modules.core.tables import Columns
 from modules.evaluation.report_page.markup import Html, folded, join, small, table, tag
 from modules.evaluation.report_page.numbers import Figure, found, plain, shown
-from modules.evaluation.strategies import NOTHING, OURS
+from modules.evaluation.strategies import NOTHING
 
-AT_FIRST = (OURS, "buy and hold", NOTHING)
-"""Strategies that are drawn at first, where a plot has more than ``FEW`` curves; the others wait in the legend."""
+AT_FIRST = ("buy and hold", NOTHING)
+"""Strategies that are drawn at first beside ours, where a plot has more than ``FEW`` curves; the others wait in the legend."""
 FEW = 5
 BUDGET, LEAST_POINTS = 20_000, 100
 """Points of all curves together, so that the page stays light, and the fewest that a curve keeps."""
@@ -34,8 +34,9 @@ class Plots:
         self.places: dict[str, int] = {}
         self.data: dict[str, list[dict]] = {"curves": [], "groups": []}
 
-    def curve(self, columns: Columns, plot: str, diagonal: bool, log: bool) -> Html:
-        """One plot of a curves table: with the ``diagonal`` of a kept word, or its x axis by powers of ten.
+    def curve(self, columns: Columns, plot: str, ours: str, diagonal: bool, log: bool) -> Html:
+        """One plot of a curves table: with the ``diagonal`` of a kept word, or its x axis by powers of ten. The strategy
+        ``ours`` comes first.
 
         Every curve is a line, with a band where there are intervals. Times are drawn in IST.
         """
@@ -43,7 +44,8 @@ class Plots:
         rows = {name: values[here] for name, values in columns.items()}
         dates = "Unix ms" in rows["x_is"][0]
         x_is, y_is = "time, IST" if dates else rows["x_is"][0], rows["y_is"][0]
-        names = sorted(dict.fromkeys(rows["curve"]), key=lambda name: (*AT_FIRST, name).index(name))
+        first = (ours, *AT_FIRST)
+        names = sorted(dict.fromkeys(rows["curve"]), key=lambda name: (*first, name).index(name))
         if dates:  # a strategy keeps the colour that it has over time
             self.places = {name: place for place, name in enumerate(dict.fromkeys([*self.places, *names]))}
         curves = []
@@ -56,7 +58,7 @@ class Plots:
             for end in ("low", "high"):
                 if np.isfinite(rows[end][kept]).any():
                     curve[end] = _numbers(rows[end][kept])
-            curve |= {"place": self.places.get(name, place), "shown": len(names) <= FEW or name in AT_FIRST}
+            curve |= {"place": self.places.get(name, place), "shown": len(names) <= FEW or name in first}
             curves.append(curve)
         where = f"plot-{len(self.data['curves'])}"
         drawn = {"id": where, "x": x_is, "y": y_is, "dates": dates, "diagonal": diagonal, "log": log, "curves": curves}
