@@ -279,7 +279,8 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
     with client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE_S)
-            client.run(exec, f"import {__name__}")
+            for ask in (client.run_on_scheduler, client.run):  # the scheduler too unpacks what it hands on
+                ask(exec, f"import {__name__}")
             others = [worker for worker, its in client.run(code).items() if its != code()]
             if others:
                 raise PipelineError(
@@ -289,7 +290,8 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
             raise PipelineError(f"--cluster {address}: the scheduler has no worker") from None
         except ImportError as error:
             raise PipelineError(
-                f"--cluster {address}: a worker lacks {error.name}; start them in this folder: PYTHONPATH=. dask worker {address}"
+                f"--cluster {address}: the scheduler or a worker lacks {error.name}; start both in this folder:"
+                f" PYTHONPATH=. dask scheduler, PYTHONPATH=. dask worker {address}"
             ) from None
         waiting = iter(folds)
 

@@ -1,10 +1,12 @@
 """The walk-forward: what a fold may know, the same rows whoever makes them, and a run that goes on where it was stopped."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -337,6 +339,30 @@ def test_ctrl_c_ends_the_processes_at_once_and_the_next_call_goes_on(ready: Desk
     done = ready.call(*flags)
     assert done.returncode == 0, done.stderr
     assert rows_of(ready) == rows_of(walked_once)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_was_started_elsewhere_is_told(ready: Desk, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    file = tmp_path / "scheduler.json"
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    started = [
+        subprocess.Popen([sys.executable, "-m", "dask", *command, *common], cwd=tmp_path, env=environment)
+        for command, environment in (
+            (["scheduler", "--host", "127.0.0.1", "--port", "0"], alone),
+            (["worker", "--no-nanny"], {**alone, "PYTHONPATH": str(REPOSITORY), **THREADS}),
+        )
+    ]
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        with pytest.raises(PipelineError, match=r"the scheduler or a worker lacks modules; .* PYTHONPATH=. dask scheduler"):
+            walk(ready, cluster=json.loads(file.read_text())["address"])
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 # Errors
