@@ -33,7 +33,7 @@ CALIBRATION_PLOT = "performance/sentiment_calibration.svg"
 
 
 @dataclass(frozen=True)
-class _Corpus:
+class Corpus:
     """All posts of the history whose clean text is not empty: (P,) stamps (NaN unknown), labels 0, 1, 2 (-1 none)."""
 
     texts: list[str]
@@ -42,6 +42,13 @@ class _Corpus:
     labels: np.ndarray
     labelled_by: np.ndarray
     groups: np.ndarray
+
+    def labelled(self, rows: np.ndarray) -> "training.Labelled":
+        """Some of the posts as the trainer takes them."""
+        from modules.m4b_sentiment import training
+
+        sources = [str(source) for source in self.sources[rows]]
+        return training.Labelled([self.texts[i] for i in rows], sources, self.labels[rows], self.groups[rows])
 
 
 def train(run: Run, progress: Progress) -> list[str]:
@@ -53,15 +60,13 @@ def train(run: Run, progress: Progress) -> list[str]:
     from modules.m4b_sentiment import training
 
     settings, learning = run.settings.sentiment, run.settings.learning
-    corpus = _corpus(run.workspace.read("news_history"))
+    corpus = corpus_of(run.workspace.read("news_history"))
     rows = np.flatnonzero(corpus.labels >= 0)
     if len(rows) < MIN_LABELLED or len(np.unique(corpus.labels[rows])) < 2:
         raise PipelineError(
             f"{run.workspace.path('news_history')}: {len(rows)} labelled posts; at least {MIN_LABELLED} of two labels are needed"
         )
-    posts = training.Labelled(
-        [corpus.texts[i] for i in rows], [str(s) for s in corpus.sources[rows]], corpus.labels[rows], corpus.groups[rows]
-    )
+    posts = corpus.labelled(rows)
     fold = fold_of(posts.groups)
     folds = min(settings.folds, SPLITS)
     domains = np.array([domain(source) for source in posts.sources], object)
@@ -144,11 +149,12 @@ def fold_of(groups: np.ndarray) -> np.ndarray:
     return np.array([int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) % SPLITS for group in groups], int)
 
 
-def _corpus(table: Columns) -> _Corpus:
+def corpus_of(table: Columns) -> Corpus:
+    """The table ``news_history``, cleaned."""
     texts = [text.clean(raw) for raw in table["text"]]
     rows = np.array([i for i, clean in enumerate(texts) if text.key(clean)], int)
     labels = table["label"][rows]
-    return _Corpus(
+    return Corpus(
         [texts[i] for i in rows],
         table["timestamp"][rows],
         table["source"][rows],
@@ -170,7 +176,7 @@ def _add_quantised(figures: Figures, fitted: "training.Trained", part: "training
     )
 
 
-def _history(run: Run, corpus: _Corpus, own: np.ndarray, encoder: PostEncoder, head: model.Head, figures: Figures) -> list[str]:
+def _history(run: Run, corpus: Corpus, own: np.ndarray, encoder: PostEncoder, head: model.Head, figures: Figures) -> list[str]:
     """Write the sentiment of each candle of the history; where that cannot be, no older one stays behind.
 
     Labelled posts count with their out-of-fold scores, or not at all where their fold was not run: a score of a model that

@@ -70,7 +70,7 @@ def test_the_planted_news_are_found(learned, planted, stamps):
 def test_a_labelled_post_whose_fold_was_not_run_counts_as_none(workspace, stamps):
     run = Run.open(workspace, load_settings())
     texts = ["one was scored out of fold", "two was learned from", "three has no label at all"]
-    corpus = trainer._Corpus(
+    corpus = trainer.Corpus(
         texts,
         np.array([stamps[1_000], stamps[5_000], stamps[9_000]], float),
         np.array(["feed"] * 3, object),
