@@ -4,26 +4,43 @@ usage: python -m benchmarks.null_markets [--variant null] [--seeds 100] [--learn
 
 Each market is learned from on its first minutes and judged on the later ones, at the costs that are set and at no cost at
 all, where half of everything "pays". On a null market no strategy has an edge, whatever it shows; buying and holding is
-left out, for a market may drift. The tries are those that any user starts from: the list of the research.
+left out, for a market may drift. Each record is judged twice: after the tries that any user starts from, the list of the
+research, and as if it were the only try. After so many tries a month of days must show so high a Sharpe ratio that luck
+hardly ever says edge; whether the rest of the verdict keeps its word is told by the second count alone.
 """
 
 import argparse
 import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from modules.evaluation.verdict import EDGE, IDLE, LOSES, LUCK, verdict
+
 JUDGED = 40_000
 """Minutes."""
-FREE = {"fee": 0.0, "slippage": 0.0}
+COSTS: dict[str, dict[str, dict[str, float]]] = {"as set": {}, "none": {"costs": {"fee": 0.0, "slippage": 0.0}}}
+ALONE = "edge, were it the only try"
+COLUMNS = {EDGE: "edge", ALONE: "edge if only try", LUCK: "luck", LOSES: "loses", IDLE: "no trade"}
+"""All but ``ALONE`` are after the tries of the research, and add up to the records."""
 
 
-def verdicts(variant: str, learned: int, seed: int) -> dict[str, dict[str, str]]:
-    """Costs ("as set", "none") -> strategy -> verdict, on one simulated market."""
+@dataclass(frozen=True)
+class Market:
+    """What was said on one market: (costs, strategy) -> those of ``COLUMNS`` that hold."""
+
+    tries: int
+    days: int
+    said: dict[tuple[str, str], list[str]]
+
+
+def judged(variant: str, learned: int, seed: int) -> Market:
+    """Learn from one simulated market and judge every strategy on its later minutes, at both costs."""
     os.environ["OMP_NUM_THREADS"] = "1"
     from modules.conductor.demo import lay_out
     from modules.conductor.training import train
@@ -33,7 +50,6 @@ def verdicts(variant: str, learned: int, seed: int) -> dict[str, dict[str, str]]
     from modules.evaluation.measure import HELD, trade
     from modules.evaluation.testimony import testimony
     from modules.evaluation.tries import tried
-    from modules.evaluation.verdict import verdict
     from modules.m1_data_engine.candle_files import read_candles
     from modules.m1_data_engine.simulated_market import simulate
 
@@ -42,7 +58,7 @@ def verdicts(variant: str, learned: int, seed: int) -> dict[str, dict[str, str]]
         "labels": {"move_bps": 50.0},
         "learning": {"folds": 4, "rounds": 60},
     }
-    found = {}
+    found: dict[tuple[str, str], list[str]] = {}
     with TemporaryDirectory() as folder:
         learn, rest = Path(folder) / "learn.csv", Path(folder) / "rest.csv"
         settings = load_settings(overrides=overrides)
@@ -51,7 +67,7 @@ def verdicts(variant: str, learned: int, seed: int) -> dict[str, dict[str, str]]
         lay_out(desk, market, learned, learn, rest)
         desk.workspace.path("historical_transactions").unlink()  # whales speak live only: a batch cannot ask them
         train(desk, quiet=True)
-        for costs, changed in (("as set", {}), ("none", {"costs": FREE})):
+        for costs, changed in COSTS.items():
             run = Run.open(Path(folder), load_settings(overrides=overrides | changed))
             if changed:
                 train(run, ["m5_meta_fusion"], quiet=True)
@@ -60,12 +76,12 @@ def verdicts(variant: str, learned: int, seed: int) -> dict[str, dict[str, str]]
             new = np.isin(said["timestamp"], candles["timestamp"][-JUDGED:])
             count = tried(run.workspace).count
             traded = trade({name: values[new] for name, values in said.items()}, run.settings)
-            found[costs] = {
-                name: verdict(its.returns, its.simulation.trades["pnl"], count, seed).words
-                for name, its in traded.items()
-                if name != HELD
-            }
-    return found
+            for name, its in traded.items():
+                if name != HELD:
+                    days, pnl = len(its.returns), its.simulation.trades["pnl"]
+                    told, alone = (verdict(its.returns, pnl, tries, seed).words for tries in (count, 1))
+                    found[costs, name] = [told, ALONE] if alone == EDGE else [told]
+    return Market(count, days, found)
 
 
 def main() -> None:
@@ -79,13 +95,21 @@ def main() -> None:
     seeds = range(options.first, options.first + options.seeds)
     counts: Counter[tuple[str, str, str]] = Counter()
     with ProcessPoolExecutor(options.jobs) as pool:
-        for done, found in enumerate(pool.map(partial(verdicts, options.variant, options.learn), seeds), 1):
-            counts.update((costs, name, words) for costs, told in found.items() for name, words in told.items())
+        for done, market in enumerate(pool.map(partial(judged, options.variant, options.learn), seeds), 1):
+            counts.update((*whose, words) for whose, told in market.said.items() for words in told)
             if done % 10 == 0 or done == len(seeds):
                 print(f"{done} of {len(seeds)} markets", flush=True)
-    print(f"{options.variant} market, seeds {seeds[0]} to {seeds[-1]}, learned from {options.learn} minutes, judged on {JUDGED}")
-    for (costs, name, words), count in sorted(counts.items()):
-        print(f"costs {costs:7s} {name:45s} {words:35s} {count:4d} of {len(seeds)}")
+    print(
+        f"{options.variant} market, seeds {seeds[0]} to {seeds[-1]}, learned from {options.learn} minutes, judged on"
+        f" {market.days} UTC days after {market.tries} tries"
+    )
+    for costs in COSTS:
+        names = dict.fromkeys(name for at, name, _ in counts if at == costs)
+        rows = {name: [counts[costs, name, words] for words in COLUMNS] for name in names}
+        rows["together"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+        print(f"{f'costs {costs}':45s}" + "".join(f"{head:>18s}" for head in COLUMNS.values()))
+        for name, row in rows.items():
+            print(f"{name:45s}" + "".join(f"{value:18d}" for value in row))
 
 
 if __name__ == "__main__":
