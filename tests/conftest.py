@@ -14,6 +14,7 @@ import pytest
 
 from modules.core.module import REPOSITORY, Run
 from modules.core.settings import load_settings
+from modules.core.tables import Columns
 from modules.m1_data_engine.simulated_market import Simulation, simulate
 
 TRAINING_MINUTES, FOLLOWING_MINUTES, SEED = 10_000, 600, 3
@@ -107,6 +108,11 @@ class Desk:
         return found
 
 
+def write_candles(path: Path, candles: Columns) -> None:
+    rows = zip(*(values.tolist() for values in candles.values()), strict=True)
+    path.write_text("\n".join([",".join(candles), *(",".join(map(repr, row)) for row in rows)]) + "\n")
+
+
 @pytest.fixture(scope="session")
 def market() -> Simulation:
     """The whole market: what was learned from, and what follows. Its edge is strong, so that there are trades."""
@@ -119,8 +125,7 @@ def fresh_once(tmp_path_factory: pytest.TempPathFactory, market: Simulation) -> 
     desk.config.write_text(CONFIG)
     # As users begin: candles, and no history of the order book, of transactions or of news.
     for path, part in ((desk.learn, slice(0, TRAINING_MINUTES)), (desk.follow, slice(TRAINING_MINUTES, None))):
-        rows = zip(*(values[part].tolist() for values in market.candles.values()), strict=True)
-        path.write_text("\n".join([",".join(market.candles), *(",".join(map(repr, row)) for row in rows)]) + "\n")
+        write_candles(path, {name: values[part] for name, values in market.candles.items()})
     return desk
 
 

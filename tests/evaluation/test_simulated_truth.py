@@ -15,10 +15,14 @@ from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.statistics import student
 from modules.core.words import REGIMES
+from modules.evaluation.backtest import backtest
+from modules.evaluation.strategies import OURS
+from modules.evaluation.verdict import EDGE
 from modules.m1_data_engine import context
 from modules.m1_data_engine.features.market import Market
 from modules.m1_data_engine.simulated_market import simulate
 from modules.m2_regime import model, trainer
+from tests.conftest import SEED, TRAINING_MINUTES, Desk, write_candles
 
 FREE = {"fee": 0.0, "slippage": 0.0}
 PAYING = "minutes that pass the expected-value rule: mean net bps"
@@ -89,6 +93,25 @@ def test_a_planted_edge_above_the_costs_is_found_and_pays() -> None:
     # are independent of one another: over them the mean lies above zero.
     means = np.array([value for value, *_ in found])
     assert means.mean() > student(len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+
+
+def verdicts(desk: Desk, variant: str) -> dict[str, str]:
+    """Strategy -> what a backtest of the four weeks after the training minutes says of it."""
+    follow = {name: values[TRAINING_MINUTES:] for name, values in simulate(50_000, SEED, variant).candles.items()}
+    write_candles(desk.follow, follow)
+    run = desk.open(desk.follow)
+    backtest(run, quiet=True)
+    stats = run.workspace.read("backtest_stats")
+    told = zip(stats["scope"], stats["figure"], strict=True)
+    return {scope.split(",")[0]: figure[9:] for scope, figure in told if figure.startswith("verdict: ")}
+
+
+@pytest.mark.slow
+def test_the_verdict_is_an_edge_where_one_is_planted_and_no_more_once_it_is_taken_away(trained: Desk) -> None:
+    planted = verdicts(trained, "strong")
+    assert (planted[OURS], planted["specialists alone"]) == (EDGE, EDGE)
+    # The same draws without any effect of one minute on the next, before the same models.
+    assert EDGE not in verdicts(trained, "null").values()
 
 
 def test_regimes_are_named_as_planted() -> None:
