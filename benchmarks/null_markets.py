@@ -2,11 +2,12 @@
 
 usage: python -m benchmarks.null_markets [--variant null] [--seeds 100] [--learn 12000] [--jobs 2]
 
-Each market is learned from on its first minutes and judged on the later ones, at the costs that are set and at no cost at
-all, where half of everything "pays". On a null market no strategy has an edge, whatever it shows; buying and holding is
-left out, for a market may drift. Each record is judged twice: after the tries that any user starts from, the list of the
-research, and as if it were the only try. After so many tries a month of days must show so high a Sharpe ratio that luck
-hardly ever says edge; whether the rest of the verdict keeps its word is told by the second count alone.
+Each market is simulated, learned from on its first minutes and judged on the later ones, at the costs that are set and at no
+cost at all. On a null market no strategy has an edge, whatever it shows; buying and holding is left out, for a market may
+drift. Each record is judged twice: after the tries that any user starts from, the list of the research, and as if it were the
+only try. After so many tries a month of days must show so high a Sharpe ratio that luck hardly ever says edge; whether the
+rest of the verdict keeps its word is told by the second count alone. Nor is anything told of a strategy that does not trade.
+The figures stand in docs/decisions/011.
 """
 
 import argparse
