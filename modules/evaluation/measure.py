@@ -8,7 +8,7 @@ from modules.core import labels
 from modules.core.catalog import CURVE, GROUP, NEXT
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
-from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures
+from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures, warning_precision
 from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
@@ -321,11 +321,8 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
     month = np.array([datetime_ist(int(stamp))[:7] for stamp in stamps[:: DAY_MINUTES // 24]], object)
     month = np.repeat(month, DAY_MINUTES // 24)[: len(stamps)]
     for name in dict.fromkeys(month):
-        part = given & (month == name)
-        scope = f"early warning in {name} IST, out of sample"
-        value, low, high = share(ahead.moved[part], stamps[part], seed)
-        base = float(ahead.moved[month == name].mean())
-        figures.add(scope, "early warning precision", value, int(part.sum()), low, high, base, "base rate")
+        part, scope = month == name, f"early warning in {name} IST, out of sample"
+        warning_precision(figures, scope, stamps[part], given[part], ahead.moved[part], here["atr"][part], seed)
     later = said["hindsight"][np.minimum(ahead.row + horizon, len(said["hindsight"]) - 1)]
     likeliest = np.stack([here[column.name] for column in NEXT], 1)
     for name, probability, happened in (

@@ -172,6 +172,12 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     assert precision["n"] == len(row[::3])
     assert precision["value"] == pytest.approx(moved[row[::3]].mean())
     assert precision["baseline"] == pytest.approx(moved[row].mean())
+    loudest = row[np.argsort(-said["atr"][row], kind="stable")[: len(row[::3])]]
+    for scope in ("early warning", "early warning in 2024-01 IST"):
+        against = figure(found, scope, "early warning precision, against the ATR")
+        assert (against["value"], against["baseline"]) == (precision["value"], pytest.approx(moved[loudest].mean()))
+    recall = figure(found, "early warning", "early warning recall")
+    assert recall["baseline"] == pytest.approx(moved[loudest].sum() / moved[row].sum())
     brier = figure(found, "calibration", "early warning: a move comes: Brier score")
     assert brier["value"] == pytest.approx(((0.25 - moved[row]) ** 2).mean())
     paid = {
