@@ -108,7 +108,8 @@ def block_days(values: np.ndarray) -> float:
 def _weights(count: int, block: int, seed: int) -> np.ndarray:
     """(DRAWS, count) how often each resample holds each row."""
     drawn = stationary(count, block, np.random.Generator(np.random.PCG64(seed)))
-    return np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(float)
+    places = drawn + count * np.arange(DRAWS)[:, None]
+    return np.bincount(places.ravel(), minlength=DRAWS * count).reshape(DRAWS, count).astype(float)
 
 
 def stationary(count: int, block: float, random: np.random.Generator) -> np.ndarray:

@@ -13,15 +13,13 @@ from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import REASONS, TARGET, TIME, Orders, Simulation, simulate
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, at_random, judged, strategies
+from modules.evaluation.strategies import NOTHING, RANDOM, at_random, judged, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
 from modules.m6_executor.reports import HOLD, HOUR_MS, UNFUNDED, Course, report
 
 HELD = "buy and hold"
-SPLIT = (OURS, STRICT, "plain LightGBM", "specialists alone")
-"""Strategies whose trades are told by regime, session, month and hour."""
 TOLD = ("win_rate", "mean_net_bps_a_trade", "total_return", "max_drawdown")
 """Figures of each strategy that the command says aloud."""
 FINE_DAYS = 14
@@ -377,8 +375,7 @@ def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, set
         curves.add("equity", name, (WHEN, "equity at the close, USD"), stamps[last], its.equity[last], n=count)
         curves.add("drawdown", name, (WHEN, "below the highest equity so far, %"), stamps[last], fallen[last], n=count)
     percent = np.arange(1, 100)
-    for name in SPLIT:
-        its = traded[name]
+    for name, its in traded.items():
         if its.count < 2:
             continue
         returns = np.maximum(its.outcomes.size * its.simulation.trades["pnl_bps"] / 1e4, -1 + 1e-9)
@@ -397,10 +394,10 @@ def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, set
 def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Columns:
     """Trades by the regime, session, month and hour in which they were decided."""
     stamps, rows = said["timestamp"], []
-    for name in SPLIT:
-        trades = traded[name].simulation.trades
-        if not len(trades["pnl"]):
+    for name, its in traded.items():
+        if not its.count:
             continue
+        trades = its.simulation.trades
         decided = trades["decided"]
         when = [datetime_ist(int(stamp)) for stamp in stamps[decided]]
         keys = {

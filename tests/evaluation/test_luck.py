@@ -274,6 +274,12 @@ def test_drawn_slippage_lies_between_its_bounds() -> None:
     assert np.array_equal(found, luck.returns_by_slippage(its, costs, 1))
 
 
+def test_of_very_many_trades_there_are_fewer_draws() -> None:
+    its = outcomes(np.ones(25_000, int), np.ones(25_000))
+    fewer = luck.MOST_DRAWN // 25_000
+    assert len(luck.returns_by_slippage(its, COSTS, 1)) == len(luck.drawdowns_in_any_order(np.zeros(25_000), 1)) == fewer < DRAWS
+
+
 def test_turnover_by_hand() -> None:
     assert luck.turnover(np.array([100, 110, 50, 40]), np.array([1_000, 2_000]), 4.0) == pytest.approx(0.05)
 

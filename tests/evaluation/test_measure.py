@@ -131,6 +131,17 @@ def test_groups_add_up_to_the_strategy() -> None:
         assert wins.sum() == pytest.approx((run.trades["pnl"] > 0).sum())
 
 
+def test_every_strategy_that_traded_is_told_by_its_groups_and_by_monte_carlo() -> None:
+    said = clairvoyant(sayings(volatility=2e-3))
+    said["warning"][::40] = "up"
+    traded, found = trade(said, SETTINGS), measured(said)
+    busy = [name for name, its in traded.items() if its.count]
+    assert {OURS, BUSY, "ATR breakout", "early warnings alone", "regimes alone", HELD} <= set(busy)
+    assert list(dict.fromkeys(found.groups["strategy"])) == busy
+    monte = np.array([plot.startswith("Monte Carlo") for plot in found.curves["plot"]])
+    assert list(dict.fromkeys(found.curves["curve"][monte])) == [name for name in busy if traded[name].count > 1]
+
+
 def test_all_costs_that_are_set_are_charged() -> None:
     said = clairvoyant(sayings(volatility=2e-3), every=7)
     costs = {"maker_fee": 0.0, "impact": 1e-4, "volume_share": 0.5, "latency": 1, "funding": "both", "funding_rate": 0.01}
