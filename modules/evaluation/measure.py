@@ -313,8 +313,9 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
     seed, horizon = settings.learning.seed, settings.labels.horizon
     here = {name: values[ahead.row] for name, values in said.items()}
     stamps, given = here["timestamp"], here["warning"] != "none"
-    coming = np.array(REGIMES, object)[np.stack([said[column.name] for column in NEXT], 1).argmax(axis=1)]
-    regime_figures(figures, f"regime, {span}", said["timestamp"], said["regime"], coming, said["hindsight"], horizon, seed)
+    chances = np.stack([said[column.name] for column in NEXT], 1)
+    likeliest = np.array(REGIMES, object)[chances.argmax(axis=1)]
+    regime_figures(figures, f"regime, {span}", said["timestamp"], said["regime"], likeliest, said["hindsight"], horizon, seed)
     warning_figures(figures, f"early warning, {span}", stamps, here["warning_probability"], given, ahead.moved, here["atr"], seed)
     month = np.array([datetime_ist(int(stamp))[:7] for stamp in stamps[:: DAY_MINUTES // 24]], object)
     month = np.repeat(month, DAY_MINUTES // 24)[: len(stamps)]
@@ -322,7 +323,8 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
         part, scope = month == name, f"early warning in {name} IST, out of sample"
         warning_precision(figures, scope, stamps[part], given[part], ahead.moved[part], here["atr"][part], seed)
     later = said["hindsight"][np.minimum(ahead.row + horizon, len(said["hindsight"]) - 1)]
-    likeliest = np.stack([here[column.name] for column in NEXT], 1)
+    chances, likeliest = chances[ahead.row], likeliest[ahead.row]
+    next_is = f"regime {horizon} minutes ahead"
     for name, probability, happened in (
         ("early warning: a move comes", here["warning_probability"], ahead.moved),
         ("specialists: the upper side comes first", here["p_buy"], ahead.label == labels.BUY),
@@ -332,11 +334,8 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
         ("fusion: a BUY ends in profit after costs", here["profit_buy"], ahead.net[BUY] > 0),
         ("fusion: a SELL ends in profit after costs", here["profit_sell"], ahead.net[SELL] > 0),
         ("regime: as in hindsight", here["regime_confidence"], here["regime"] == here["hindsight"]),
-        (
-            f"regime {horizon} minutes ahead: the likeliest comes",
-            likeliest.max(axis=1),
-            np.array(REGIMES, object)[likeliest.argmax(axis=1)] == later,
-        ),
+        (f"{next_is}: the likeliest comes", chances.max(axis=1), likeliest == later),
+        *((f"{next_is}: {name} comes", chances[:, i], later == name) for i, name in enumerate(REGIMES)),
     ):
         found = luck.calibration(probability, happened, stamps, seed)
         scope = f"calibration, {span}"

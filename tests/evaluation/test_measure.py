@@ -10,6 +10,7 @@ from modules.core import labels
 from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
+from modules.core.words import REGIMES
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
 from modules.evaluation.report import verdict
@@ -205,6 +206,22 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     assert accuracy["value"] == pytest.approx((said["hindsight"] == "STABLE_LOW").mean())
     buys = figure(found, "calibration", "specialists: the upper side comes first: Brier score")
     assert buys["value"] == pytest.approx(((said["p_buy"][row] - (label[row] == labels.BUY)) ** 2).mean())
+
+
+def test_the_probability_of_each_regime_to_come_is_held_to_its_word() -> None:
+    said, horizon = sayings(), SETTINGS.labels.horizon
+    found = measured(said)
+    count = len(said["close"]) - horizon - 1
+    later = said["hindsight"][horizon : horizon + count]
+    for name in REGIMES:
+        about = f"regime {horizon} minutes ahead: {name} comes"
+        brier, came = figure(found, "calibration", f"{about}: Brier score"), later == name
+        assert brier["n"] == count
+        assert brier["value"] == pytest.approx(((said[f"next_{name.lower()}"][:count] - came) ** 2).mean())
+        assert brier["baseline"] == pytest.approx(came.mean() * (1 - came.mean()))
+        curve = found.curves["plot"] == f"calibration: {about}"
+        assert found.curves["n"][curve].sum() == count
+        assert found.curves["y"][curve] @ found.curves["n"][curve] == pytest.approx(came.sum())
 
 
 def test_a_hole_between_candles_is_judged_by_nobody() -> None:
