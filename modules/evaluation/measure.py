@@ -6,6 +6,7 @@ import numpy as np
 
 from modules.core import labels
 from modules.core.catalog import CURVE, GROUP, NEXT
+from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
 from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures, warning_precision
@@ -57,10 +58,21 @@ class Traded:
 
 
 def conclude(run: Run, said: Columns, mode: str) -> list[str]:
-    """Measure what was said, log the tries, write the mode's tables, and tell the figures that matter, in lines."""
+    """Measure what was said, log the tries, write the mode's tables, and tell the figures that matter, in lines.
+
+    Raises
+    ------
+    PipelineError : there is no candle after which enough candles came; nothing is logged then
+    """
+    stamps, horizon = said["timestamp"], run.settings.labels.horizon
+    if not len(_judgeable(stamps, horizon)):
+        raise PipelineError(
+            f"{len(stamps)} candles from {datetime_ist(int(stamps[0]))} IST on are too few to judge anything:"
+            f" {horizon + 2} in a row are needed"
+        )
     table = run.workspace.read("funding_history") if run.workspace.exists("funding_history") else None
     traded = trade(said, run.settings, table)
-    span = said["timestamp"][[0, -1]].tolist()
+    span = stamps[[0, -1]].tolist()
     tries.record(
         run.workspace,
         [
@@ -294,18 +306,21 @@ class _Ahead:
 
     @classmethod
     def of(cls, said: Columns, settings: Settings) -> "_Ahead":
-        wanted, stamps, fusion = settings.labels, said["timestamp"], settings.fusion
+        wanted, fusion = settings.labels, settings.fusion
         distance = labels.move_points(said["close"], wanted.move_points, wanted.move_bps)
         label, moved = labels.first_side(said["high"], said["low"], said["close"], distance, wanted.horizon)
-        reach = wanted.horizon + 1
-        whole = np.zeros(len(stamps), bool)
-        whole[:-reach] = stamps[reach:] - stamps[:-reach] == reach * MINUTE_MS
-        row = np.flatnonzero(whole)
+        row = _judgeable(said["timestamp"], wanted.horizon)
         net = {}
         for name, side in ((BUY, 1), (SELL, -1)):
             gross = labels.barrier_outcome(said, said["atr"], side, fusion.stop_atr, fusion.target_atr, wanted.horizon)
             net[name] = gross[row] - settings.costs.round_trip
         return cls(row, label[row], moved[row], net)
+
+
+def _judgeable(stamps: np.ndarray, horizon: int) -> np.ndarray:
+    """The rows of (N,) candles whose next ``horizon`` + 1 candles are there, in a row."""
+    reach = horizon + 1
+    return np.flatnonzero(stamps[reach:] - stamps[:-reach] == reach * MINUTE_MS)
 
 
 def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead: _Ahead, settings: Settings) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modules.core import labels
+from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
@@ -91,6 +92,16 @@ def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None
     traded = trade(said, SETTINGS)
     assert traded[BUSY].outcomes.side.tolist() == traded[OURS].outcomes.side.tolist()
     assert traded[OURS].count > 300
+
+
+def test_too_few_candles_are_told_in_words_and_are_no_try(tmp_path: Path) -> None:
+    said, run = sayings(1), Run.open(tmp_path, SETTINGS)
+    least = SETTINGS.labels.horizon + 2
+    with pytest.raises(PipelineError, match=f"^{least - 1} candles from 2024-01-01 05:30:00 IST on are too few .* {least} in a"):
+        conclude(run, {name: values[: least - 1] for name, values in said.items()}, "backtest")
+    assert not run.workspace.exists("tries")
+    conclude(run, {name: values[:least] for name, values in said.items()}, "backtest")
+    assert run.workspace.exists("backtest_stats")
 
 
 def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
