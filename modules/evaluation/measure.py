@@ -14,7 +14,7 @@ from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import REASONS, TARGET, TIME, Orders, Simulation, simulate
-from modules.evaluation.strategies import NOTHING, RANDOM, at_random, judged, strategies
+from modules.evaluation.strategies import YARDSTICKS, at_random, judged, strategies
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
@@ -31,6 +31,7 @@ ROUND_TRIP = "fees and slippage of a round trip, bps"
 """The figure beside which ``baseline_is`` holds all of [costs] as it was set."""
 JUDGED = "judged: "
 """The figure that names the strategy of ``[fusion] rule``, which the verdict and the hopes are about, begins so."""
+TRIED = "strategies tried so far"
 WHEN = "Unix ms UTC"
 
 
@@ -86,7 +87,7 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
                 its.count,
             )
             for name, its in traded.items()
-            if not name.startswith((HELD, NOTHING, RANDOM))
+            if not _yardstick(name)
         ],
     )
     found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
@@ -122,14 +123,14 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     ----------
     said : (N,) columns of ``catalog.SAID`` and ``timestamp``
     traded : what ``trade`` made of them
-    tried : strategies tried so far, these among them
+    tried : strategies tried so far, these among them; a yardstick is measured as the one try that it is
     """
     stamps = said["timestamp"]
     span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     held = _account(traded[HELD], said, settings)
     for name, its in traded.items():
-        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried, held))
+        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, 1 if _yardstick(name) else tried, held))
     everything, ours = f"all strategies, {span}, after costs", judged(settings)
     figures.add(everything, f"{JUDGED}{ours}", 1, len(stamps), baseline_is="[fusion] rule")
     costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
@@ -225,6 +226,10 @@ def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Tra
     return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), outcomes)
 
 
+def _yardstick(name: str) -> bool:
+    return name.startswith((HELD, *YARDSTICKS))
+
+
 def _account(its: Traded, said: Columns, settings: Settings) -> Columns:
     """The executor's report of a strategy."""
     costs, capital = settings.costs, settings.executor.capital
@@ -265,7 +270,7 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
     for figure, value, words in (
         ("probabilistic_sharpe", luck.probabilistic_sharpe(found), "asked for"),
-        ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries"),
+        ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries" if tried > 1 else "asked for, after 1 try"),
     ):
         figures.add(scope, figure, value, found.days, baseline=SURE, baseline_is=words)
     notional = trades["quantity"] * (trades["entry"] + trades["exit"])
@@ -282,7 +287,7 @@ def _together(*parts: Columns) -> Columns:
 
 def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried: int) -> None:
     """The chance that the strategy that looks best here is not even average elsewhere."""
-    figures.add(scope, "strategies tried so far", tried, tried)
+    figures.add(scope, TRIED, tried, tried)
     returns = [its.returns for name, its in traded.items() if its.count and name != HELD]
     if len(returns) < 2 or len(returns[0]) < 2 * PARTS:
         return

@@ -21,7 +21,7 @@ from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist, write_atomically
 from modules.evaluation.findings import FAIL, NOTE, PASS
-from modules.evaluation.measure import JUDGED, ROUND_TRIP
+from modules.evaluation.measure import JUDGED, ROUND_TRIP, TRIED
 from modules.evaluation.report_page.markup import Html, absent, folded, join, missing, script_data, small, table, tag
 from modules.evaluation.report_page.numbers import (
     Figure,
@@ -496,7 +496,7 @@ def _made(tables: dict[str, Columns], modes: list[str], marks: dict[str, str]) -
         lines.append([f"Candles, {title}", ", ".join(f"{span} IST" for span in spans) or "unknown"])
         costs = [row.baseline_is for row in figures if row.figure == ROUND_TRIP]
         lines.append([f"Costs, {title}", ", ".join(costs) or "not told in the table of this run"])
-        tries = dict.fromkeys(said for row in figures for said in re.findall(r"[\d,]+ tr(?:y|ies)\b", row.baseline_is))
+        tries = [f"{row.value:,.0f}" for row in figures if row.figure == TRIED]
         lines.append([f"Strategies tried, {title}", ", ".join(tries) or "not counted in the table of this run"])
     if TRIES in tables and len(tables[TRIES]["timestamp"]):
         log, newest = tables[TRIES]["timestamp"], datetime_ist(int(tables[TRIES]["timestamp"].max()))

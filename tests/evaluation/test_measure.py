@@ -16,7 +16,7 @@ from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
 from modules.evaluation.report import verdict
 from modules.evaluation.report_page.numbers import figures_of
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, strategies
+from modules.evaluation.strategies import BREAKOUT, NOTHING, OURS, RANDOM, STRICT, strategies
 from modules.evaluation.tries import tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from modules.m6_executor.reports import UNFUNDED
@@ -79,8 +79,13 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     log, stats = run.workspace.read("tries"), run.workspace.read("backtest_stats")
     count = stats["value"][stats["figure"] == "strategies tried so far"][0]
     assert count == tried(run.workspace).count > len(log["key"])
-    assert f"asked for, after {count:.0f} tries" in stats["baseline_is"]
-    assert sorted(log["strategy"]) == sorted(name for name in traded if not name.startswith((HELD, NOTHING, RANDOM)))
+    yardsticks = (HELD, NOTHING, BUSY, BREAKOUT)
+    assert sorted(log["strategy"]) == sorted(set(traded) - set(yardsticks))
+    for name in (*yardsticks, OURS):
+        its = [row for row, scope in enumerate(stats["scope"]) if scope.startswith(f"{name}, ")]
+        after = [words for words in stats["baseline_is"][its] if words.startswith("asked for, after")]
+        asked = f"asked for, after {count:.0f} tries" if name == OURS else "asked for, after 1 try"
+        assert after == [asked] * (traded[name].count > 0)
     random = [line for line in lines if line.startswith(BUSY)]
     assert len(random) == 1
     assert ": loses. " in random[0]

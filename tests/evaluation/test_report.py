@@ -177,7 +177,7 @@ def test_every_part_is_there_or_says_that_it_was_not_measured(page: str) -> None
     assert "3 strategies evaluated in this workspace, the newest on 2024-03-01 07:30:00 IST" in text
     assert "run \npython run_pipeline.py --analyze --candles FILE" in text
     assert "performance/whale_stats.csv" in text
-    assert "\n37 tries\n" in text
+    assert "\nStrategies tried, walk-forward\n1,037\n" in text
     assert "\nCosts, walk-forward\nfee 0.00123, slippage 0.0005\n" in text
 
 
