@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri
 from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, mean, share
 from modules.core.tables import Columns
+from modules.core.words import DAY_MINUTES
 
 ANNUAL = float(np.sqrt(365.25))
 """A daily Sharpe or Sortino ratio times this is the annual one, were days independent: crypto trades every day."""
@@ -292,15 +293,16 @@ def returns_by_slippage(trades: Outcomes, costs: Costs, seed: int) -> np.ndarray
     return np.array([final() for _ in _draws(len(trades.side))])
 
 
-def turnover(notional: np.ndarray, equity: np.ndarray, days: float) -> float:
-    """Traded notional over the mean equity, a day; both sides of a trade count.
+def turnover_sums(rows: np.ndarray, notional: np.ndarray, equity: np.ndarray) -> np.ndarray:
+    """(N, 2) of each candle what was traded, both sides of a trade, and its equity as a share of a day: the ``ratio`` of
+    their sums is the traded notional over the mean equity, a day.
 
     Parameters
     ----------
-    notional : (F,) USD of each fill
-    equity : (N,) USD at each candle
+    rows, notional : (F,) the candle of each fill, and its USD
+    equity : (N,) USD at each candle's close
     """
-    return float(np.sum(notional) / np.mean(equity) / days)
+    return np.stack([np.bincount(rows, weights=notional, minlength=len(equity)), equity / DAY_MINUTES], 1)
 
 
 # Probabilities

@@ -9,7 +9,17 @@ from modules.core.catalog import CURVE, GROUP, NEXT
 from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
-from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures, warning_precision
+from modules.core.statistics import (
+    LEAST_DAYS,
+    Figures,
+    day_bootstrap,
+    interval,
+    mean,
+    regime_figures,
+    share,
+    warning_figures,
+    warning_precision,
+)
 from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
@@ -273,12 +283,21 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries" if tried > 1 else "asked for, after 1 try"),
     ):
         figures.add(scope, figure, value, found.days, baseline=SURE, baseline_is=words)
-    notional = trades["quantity"] * (trades["entry"] + trades["exit"])
-    days = len(its.equity) / DAY_MINUTES
-    figures.add(scope, "turnover_a_day", luck.turnover(notional, its.equity, days), count)
-    fee = float(luck.ratio(its.outcomes.break_even(costs).sum(0)[None])[0])
-    figures.add(scope, "break_even_fee", fee, count, baseline=costs.fee, baseline_is="the fee a side that is set")
+    rows = np.concatenate([trades["entered"], trades["exited"]])
+    fills = np.concatenate([trades["quantity"] * trades[price] for price in ("entry", "exit")])
+    figures.add(scope, "turnover_a_day", *_ratio(luck.turnover_sums(rows, fills, its.equity), said["timestamp"], seed, count))
+    fee = _ratio(its.outcomes.break_even(costs), said["timestamp"][trades["entered"]], seed, count)
+    figures.add(scope, "break_even_fee", *fee, baseline=costs.fee, baseline_is="the fee a side that is set")
     return _together(figures.columns(), columns)
+
+
+def _ratio(sums: np.ndarray, stamps: np.ndarray, seed: int, count: int) -> tuple[float, int, float, float]:
+    """The ``luck.ratio`` of (N, 2) parts, the count that was given, and its 95 % interval over days."""
+    value = float(luck.ratio(sums.sum(0)[None])[0])
+    low, high = day_bootstrap(luck.ratio, sums, stamps, seed)
+    if (sums >= 0).all():  # few days widen an interval beyond what such a figure can be
+        low = np.maximum(low, 0)
+    return value, count, low, high
 
 
 def _together(*parts: Columns) -> Columns:

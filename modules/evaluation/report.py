@@ -378,7 +378,7 @@ def _hoped(rows: list[Figure]) -> Html:
 
 
 def outcome(row: Figure) -> str:
-    """Whether what was hoped for came true; for sure only where the whole interval agrees, where there is one."""
+    """Whether what was hoped for came true; for sure only where the whole interval agrees."""
     if not np.isfinite(row.value):
         return "not measured"
     least, most = row.baseline, np.inf
@@ -389,7 +389,8 @@ def outcome(row: Figure) -> str:
         least, most = float(minutes[1]), float(minutes[2])
     if not least <= row.value <= most:
         return "not reached"
-    # A missing end compares as False and so casts no doubt.
+    if not (np.isfinite(row.low) and np.isfinite(row.high)):
+        return "reached, but no interval says how surely"
     return "reached, but not for sure" if row.low < least or row.high > most else "reached"
 
 

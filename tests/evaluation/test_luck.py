@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, wilson
 from modules.core.tables import Columns
-from modules.core.words import MINUTE_MS
+from modules.core.words import DAY_MINUTES, MINUTE_MS
 from modules.evaluation import luck
 from modules.evaluation.engine import Orders, simulate
 from modules.evaluation.luck import Moments, Outcomes
@@ -281,7 +281,10 @@ def test_of_very_many_trades_there_are_fewer_draws() -> None:
 
 
 def test_turnover_by_hand() -> None:
-    assert luck.turnover(np.array([100, 110, 50, 40]), np.array([1_000, 2_000]), 4.0) == pytest.approx(0.05)
+    equity = np.repeat([1_000.0, 2_000.0], 2 * DAY_MINUTES)
+    sums = luck.turnover_sums(np.array([5, 7, 7, 4_000]), np.array([100, 110, 50, 40]), equity)
+    assert luck.ratio(sums.sum(0)[None])[0] == pytest.approx(300 / 1_500 / 4)
+    assert (sums[5, 0], sums[7, 0], sums[4_000, 0]) == (100, 160, 40)
 
 
 # Probabilities

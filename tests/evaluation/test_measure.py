@@ -148,6 +148,22 @@ def test_groups_add_up_to_the_strategy() -> None:
         assert wins.sum() == pytest.approx((run.trades["pnl"] > 0).sum())
 
 
+def test_turnover_and_break_even_fee_have_intervals_that_hold_what_days_differ_in() -> None:
+    said = clairvoyant(sayings(20, volatility=2e-3))
+    traded = trade(said, SETTINGS)[OURS]
+    found, trades = measured(said), traded.simulation.trades
+    notional = trades["quantity"] * (trades["entry"] + trades["exit"])
+    turnover, fee = (figure(found, OURS, name) for name in ("turnover_a_day", "break_even_fee"))
+    assert turnover["value"] == pytest.approx(notional.sum() / traded.equity.mean() / 20)
+    assert fee["value"] > fee["baseline"]  # it knows the future
+    for its in (turnover, fee):
+        assert its["n"] == traded.count
+        assert 0 < its["low"] < its["value"] < its["high"] < 2 * its["value"]
+    assert figure(found, HELD, "turnover_a_day")["low"] == 0
+    short = measured({name: values[:1_440] for name, values in said.items()})
+    assert np.isnan(figure(short, OURS, "break_even_fee")["low"])
+
+
 def test_every_strategy_that_traded_is_told_by_its_groups_and_by_monte_carlo() -> None:
     said = clairvoyant(sayings(volatility=2e-3))
     said["warning"][::40] = "up"
