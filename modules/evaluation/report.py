@@ -95,7 +95,9 @@ CHAPTERS = {
     "selectivity": Chapter(
         "Does it do better when it is choosier?",
         ("selectiv",),
-        "On the right every minute is traded, on the left only the surest ones. A score that knows something climbs to the left.",
+        "On the right every minute is traded, on the left only the surest ones. A score that knows something climbs to the left."
+        " Which minutes are the surest is known only from all that are judged here: this tells what the score is worth, and not"
+        " what a threshold that had to be chosen beforehand would have earned.",
     ),
     "luck": Chapter(
         "What might have happened",
@@ -129,7 +131,9 @@ WORDS = {
     "bps": "Basis points: 100 bps are 1 %.",
     "profit factor": "All gains over all losses. Above 1 it earns.",
     "drawdown": "The deepest fall from a peak, as a share of that peak.",
-    "Sharpe, Sortino": "Mean return over its swings (Sortino: over the swings down only), annualised. 0 is doing nothing.",
+    "Sharpe, Sortino": "Mean return over its swings (Sortino: over the swings down only). Of daily returns: UTC days, idle ones"
+    " too, times the root of 365.25, for crypto trades every day. Of hourly returns: idle hours too, times the root of the hours"
+    " of 365.25 days. 0 is doing nothing.",
     "probabilistic Sharpe": "The chance that the true Sharpe ratio is above 0.",
     "deflated Sharpe": "The same chance, after taking off what the best of all tries shows by luck alone. Above 0.95 counts.",
     "break-even fee": "The fee a side at which the trades would end at zero. If yours is higher, they lose.",

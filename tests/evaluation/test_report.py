@@ -19,6 +19,7 @@ from modules.core.errors import PipelineError
 from modules.core.module import REPOSITORY, Run
 from modules.core.settings import load_settings
 from modules.core.tables import Workspace
+from modules.evaluation import luck
 from modules.evaluation.report import HOW, PATH, outcome, report, verdict
 from modules.evaluation.report import page as page_from
 from modules.evaluation.report_page.markup import script_data, tag
@@ -181,6 +182,14 @@ def test_every_part_is_there_or_says_that_it_was_not_measured(page: str) -> None
     assert "performance/whale_stats.csv" in text
     assert "\nStrategies tried, walk-forward\n1,037\n" in text
     assert "\nCosts, walk-forward\nfee 0.00123, slippage 0.0005\n" in text
+
+
+def test_it_says_how_ratios_are_annualised_and_whose_thresholds_the_choosy_ones_are(page: str) -> None:
+    text = Reader(page).text
+    words = text[text.index("Sharpe, Sortino") :]
+    assert "UTC days, idle ones too, times the root of 365.25" in words[:250]
+    assert "not what a threshold that had to be chosen beforehand would have earned" in text
+    assert np.square(luck.ANNUAL) == pytest.approx(365.25)
 
 
 def test_failed_checks_and_notes_are_listed_and_passed_ones_counted(tmp_path: Path) -> None:
