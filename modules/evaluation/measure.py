@@ -25,6 +25,7 @@ from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, sessi
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import REASONS, TARGET, TIME, Orders, Simulation, simulate
 from modules.evaluation.strategies import YARDSTICKS, at_random, judged, strategies
+from modules.evaluation.tries import Tried
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
@@ -42,6 +43,8 @@ ROUND_TRIP = "fees and slippage of a round trip, bps"
 JUDGED = "judged: "
 """The figure that names the strategy of ``[fusion] rule``, which the verdict and the hopes are about, begins so."""
 TRIED = "strategies tried so far"
+UNCHOSEN = Tried(1, float("nan"))
+"""The tries of what nobody chose among others."""
 WHEN = "Unix ms UTC"
 
 
@@ -100,7 +103,7 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
             if not _yardstick(name)
         ],
     )
-    found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
+    found = evaluate(said, traded, run.settings, tries.tried(run.workspace))
     for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
         run.workspace.write(f"{mode}_{what}", columns)
     return [*_lines(found.stats), f"see {run.workspace.path(f'{mode}_stats')}; --report makes a page of it"]
@@ -126,7 +129,7 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
 
-def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried: int = 1) -> Evaluation:
+def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried: Tried = UNCHOSEN) -> Evaluation:
     """Everything that can be measured on N candles in a row.
 
     Parameters
@@ -140,12 +143,14 @@ def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     held = _account(traded[HELD], said, settings)
     for name, its in traded.items():
-        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, 1 if _yardstick(name) else tried, held))
+        stats.append(
+            _strategy(name, f"{name}, {span}, after costs", its, said, settings, UNCHOSEN if _yardstick(name) else tried, held)
+        )
     everything, ours = f"all strategies, {span}, after costs", judged(settings)
     figures.add(everything, f"{JUDGED}{ours}", 1, len(stamps), baseline_is="[fusion] rule")
     costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
     figures.add(everything, ROUND_TRIP, 1e4 * settings.costs.round_trip, len(stamps), baseline_is=costs)
-    _overfitting(figures, everything, traded, tried)
+    _overfitting(figures, everything, traded, tried.count)
     _models(figures, curves, span, said, ahead, settings)
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)
@@ -246,7 +251,7 @@ def _account(its: Traded, said: Columns, settings: Settings) -> Columns:
     return report(*accounts(its.simulation, said, costs, capital), capital, costs, settings.learning.seed)
 
 
-def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: int, held: Columns) -> Columns:
+def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: Tried, held: Columns) -> Columns:
     """The verdict, the executor's report, and what tells skill from luck.
 
     Parameters
@@ -265,7 +270,7 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
     figures, count = Figures(), len(trades["pnl"])
     at = np.flatnonzero(columns["figure"] == "mean_net_bps_a_trade")[0]
     a_trade = float(columns["low"][at]), float(columns["high"][at])
-    told, found = verdict(its.returns, trades["pnl"], tried, seed, a_trade), luck.moments(its.returns)
+    told, found = verdict(its.returns, trades["pnl"], tried.count, seed, a_trade), luck.moments(its.returns)
     figures.add(scope, f"verdict: {told.words}", 1, count, baseline_is=told.why)
     if not count:
         return _together(figures.columns(), columns)
@@ -280,9 +285,21 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
     for figure, value, words in (
         ("probabilistic_sharpe", luck.probabilistic_sharpe(found), "asked for"),
-        ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries" if tried > 1 else "asked for, after 1 try"),
+        (
+            "deflated_sharpe",
+            told.deflated,
+            f"asked for, after {tried.count} tries" if tried.count > 1 else "asked for, after 1 try",
+        ),
     ):
         figures.add(scope, figure, value, found.days, baseline=SURE, baseline_is=words)
+    if np.isfinite(tried.variance):
+        by_paper = luck.deflated_sharpe(found, tried.count, tried.variance)
+        words = "asked for; by the variance of the tries' own ratios, as in the paper, which is not the verdict's"
+        figures.add(scope, "deflated_sharpe_by_the_spread_of_the_tries", by_paper, found.days, baseline=SURE, baseline_is=words)
+    needed = luck.track_record(found)
+    if np.isfinite(needed):
+        words = f"days that there are; needed for a probabilistic Sharpe ratio of {SURE}, were the others like these"
+        figures.add(scope, "track_record_needed_days", needed, found.days, baseline=found.days, baseline_is=words)
     rows = np.concatenate([trades["entered"], trades["exited"]])
     fills = np.concatenate([trades["quantity"] * trades[price] for price in ("entry", "exit")])
     figures.add(scope, "turnover_a_day", *_ratio(luck.turnover_sums(rows, fills, its.equity), said["timestamp"], seed, count))
@@ -314,6 +331,9 @@ def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried:
     name = f"probability of backtest overfitting, the best of {len(returns)} strategies that trade"
     figures.add(scope, name, found.pbo, len(found.logits), baseline=0.5, baseline_is="pure chance")
     figures.add(scope, "share of the splits in which the best one loses afterwards", found.loss, len(found.logits))
+    if np.isfinite(found.slope):
+        name, words = "what its Sharpe ratio keeps in the other half, slope over the splits", "what was found says nothing"
+        figures.add(scope, name, found.slope, len(found.logits), baseline=0.0, baseline_is=words)
 
 
 # Models

@@ -101,7 +101,7 @@ CHAPTERS = {
     ),
     "luck": Chapter(
         "What might have happened",
-        ("monte carlo", "overfit", "splits in which", "strategies tried"),
+        ("monte carlo", "overfit", "the splits", "strategies tried"),
         "The same trades in another order or with other slippage, and how likely it is that the best row was only the luckiest.",
     ),
     "money": Chapter(

@@ -12,12 +12,13 @@ from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
 from modules.core.words import REGIMES
+from modules.evaluation import luck
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
 from modules.evaluation.report import verdict
 from modules.evaluation.report_page.numbers import figures_of
 from modules.evaluation.strategies import BREAKOUT, NOTHING, OURS, RANDOM, STRICT, strategies
-from modules.evaluation.tries import tried
+from modules.evaluation.tries import Tried, tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from modules.m6_executor.reports import UNFUNDED
 from tests.evaluation.sayings import START, sayings
@@ -68,7 +69,8 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     traded = trade(said, SETTINGS)
 
     def told(count: int) -> str:
-        return next(name for name in evaluate(said, traded, SETTINGS, count).stats["figure"] if name.startswith("verdict"))
+        found = evaluate(said, traded, SETTINGS, Tried(count, np.nan))
+        return next(name for name in found.stats["figure"] if name.startswith("verdict"))
 
     assert told(1) == "verdict: has an edge after costs"
     run = Run.open(tmp_path, SETTINGS)
@@ -89,6 +91,20 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     random = [line for line in lines if line.startswith(BUSY)]
     assert len(random) == 1
     assert ": loses. " in random[0]
+
+
+def test_what_the_tries_the_days_and_the_halves_tell_stands_in_the_stats() -> None:
+    said = clairvoyant(sayings(40, volatility=2e-3))
+    traded, name = trade(said, SETTINGS), "deflated_sharpe_by_the_spread_of_the_tries"
+    found, moments = evaluate(said, traded, SETTINGS, Tried(30, 0.04)), luck.moments(traded[OURS].returns)
+    assert figure(found, OURS, name)["value"] == luck.deflated_sharpe(moments, 30, 0.04)
+    needed = figure(found, OURS, "track_record_needed_days")
+    assert (needed["value"], needed["n"], needed["baseline"]) == (pytest.approx(luck.track_record(moments)), 40, 40)
+    losing = {row for scope, row in zip(found.stats["scope"], found.stats["figure"], strict=True) if scope.startswith(BUSY)}
+    assert not {name, "track_record_needed_days"} & losing  # a yardstick, and below zero however long it lasts
+    returns = np.stack([its.returns for who, its in traded.items() if its.count and who != HELD], 1)
+    kept = figure(found, "all strategies", "what its Sharpe ratio keeps in the other half, slope over the splits")
+    assert kept["value"] == luck.overfitting(returns).slope
 
 
 def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None:
