@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri
 from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, mean, share
 from modules.core.tables import Columns
+from modules.core.words import DAY_MINUTES
 
 ANNUAL = float(np.sqrt(365.25))
 """A daily Sharpe or Sortino ratio times this is the annual one, were days independent: crypto trades every day."""
@@ -22,6 +23,8 @@ EDGES = (*np.arange(1, 10) / 10, 0.95, 0.98, 0.99, 0.995)
 """Shares of the rows at which a calibration curve begins a new bin: tenths, and finer where decisions are made."""
 DEGENERATE = 1e-12
 SLIPPAGE_DRAWN = (0.001, 0.005)
+MOST_DRAWN = 10_000_000
+"""Trades over all draws of a Monte Carlo: beyond ``MOST_DRAWN`` / ``DRAWS`` of them there are fewer draws."""
 
 
 # Returns and ratios
@@ -217,8 +220,12 @@ def drawdown(levels: np.ndarray) -> float:
     return float((1 - levels / np.maximum.accumulate(levels)).max(initial=0))
 
 
+def _draws(trades: int) -> range:
+    return range(max(1, min(DRAWS, MOST_DRAWN // max(1, trades))))
+
+
 def drawdowns_in_any_order(returns: np.ndarray, seed: int) -> np.ndarray:
-    """(DRAWS,) drawdowns, from trade to trade, had the same trades come in another order.
+    """(K,) drawdowns, from trade to trade, had the same trades come in another order; K is ``DRAWS``, or fewer of many trades.
 
     A trade's return is a share of the equity before it, so the final equity is the product of all in any order: the order
     moves the drawdown alone. Trades are shuffled one by one, so runs of losses that come from one market are torn apart.
@@ -228,7 +235,7 @@ def drawdowns_in_any_order(returns: np.ndarray, seed: int) -> np.ndarray:
     returns : (T,) each above -1
     """
     growth, random = 1 + np.asarray(returns, float), np.random.Generator(np.random.PCG64(seed))
-    return np.array([drawdown(np.cumprod(np.append(1, random.permutation(growth)))) for _ in range(DRAWS)])
+    return np.array([drawdown(np.cumprod(np.append(1, random.permutation(growth)))) for _ in _draws(len(growth))])
 
 
 @dataclass(frozen=True)
@@ -275,26 +282,27 @@ class Outcomes:
 
 
 def returns_by_slippage(trades: Outcomes, costs: Costs, seed: int) -> np.ndarray:
-    """(DRAWS,) final returns of the account had each fill slipped by its own draw, uniform over ``SLIPPAGE_DRAWN``. The
-    trades stay the same: slippage moves no stop and no target."""
+    """(K,) final returns of the account had each fill slipped by its own draw, uniform over ``SLIPPAGE_DRAWN``; K is
+    ``DRAWS``, or fewer of many trades. The trades stay the same: slippage moves no stop and no target."""
     random = np.random.Generator(np.random.PCG64(seed))
 
     def final() -> float:
         entry, exit = random.uniform(*SLIPPAGE_DRAWN, size=(2, len(trades.side)))
         return float(np.prod(np.maximum(1 + trades.size * trades.net(costs, entry, exit), 0)) - 1)
 
-    return np.array([final() for _ in range(DRAWS)])
+    return np.array([final() for _ in _draws(len(trades.side))])
 
 
-def turnover(notional: np.ndarray, equity: np.ndarray, days: float) -> float:
-    """Traded notional over the mean equity, a day; both sides of a trade count.
+def turnover_sums(rows: np.ndarray, notional: np.ndarray, equity: np.ndarray) -> np.ndarray:
+    """(N, 2) of each candle what was traded, both sides of a trade, and its equity as a share of a day: the ``ratio`` of
+    their sums is the traded notional over the mean equity, a day.
 
     Parameters
     ----------
-    notional : (F,) USD of each fill
-    equity : (N,) USD at each candle
+    rows, notional : (F,) the candle of each fill, and its USD
+    equity : (N,) USD at each candle's close
     """
-    return float(np.sum(notional) / np.mean(equity) / days)
+    return np.stack([np.bincount(rows, weights=notional, minlength=len(equity)), equity / DAY_MINUTES], 1)
 
 
 # Probabilities

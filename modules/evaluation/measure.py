@@ -6,22 +6,32 @@ import numpy as np
 
 from modules.core import labels
 from modules.core.catalog import CURVE, GROUP, NEXT
+from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import Costs, Settings
-from modules.core.statistics import LEAST_DAYS, Figures, interval, mean, regime_figures, share, warning_figures
+from modules.core.statistics import (
+    LEAST_DAYS,
+    Figures,
+    day_bootstrap,
+    interval,
+    mean,
+    regime_figures,
+    share,
+    warning_figures,
+    warning_precision,
+)
 from modules.core.tables import Columns, datetime_ist, from_rows
 from modules.core.words import BUY, DAY_MINUTES, MINUTE_MS, REGIMES, SELL, session_names
 from modules.evaluation import luck, tries
 from modules.evaluation.engine import REASONS, TARGET, TIME, Orders, Simulation, simulate
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, at_random, judged, strategies
+from modules.evaluation.strategies import YARDSTICKS, at_random, judged, strategies
+from modules.evaluation.tries import Tried
 from modules.evaluation.verdict import SURE, verdict
 from modules.m6_executor.funding import funding_due
 from modules.m6_executor.model import pays_funding
 from modules.m6_executor.reports import HOLD, HOUR_MS, UNFUNDED, Course, report
 
 HELD = "buy and hold"
-SPLIT = (OURS, STRICT, "plain LightGBM", "specialists alone")
-"""Strategies whose trades are told by regime, session, month and hour."""
 TOLD = ("win_rate", "mean_net_bps_a_trade", "total_return", "max_drawdown")
 """Figures of each strategy that the command says aloud."""
 FINE_DAYS = 14
@@ -32,6 +42,9 @@ ROUND_TRIP = "fees and slippage of a round trip, bps"
 """The figure beside which ``baseline_is`` holds all of [costs] as it was set."""
 JUDGED = "judged: "
 """The figure that names the strategy of ``[fusion] rule``, which the verdict and the hopes are about, begins so."""
+TRIED = "strategies tried so far"
+UNCHOSEN = Tried(1, float("nan"))
+"""The tries of what nobody chose among others."""
 WHEN = "Unix ms UTC"
 
 
@@ -59,10 +72,21 @@ class Traded:
 
 
 def conclude(run: Run, said: Columns, mode: str) -> list[str]:
-    """Measure what was said, log the tries, write the mode's tables, and tell the figures that matter, in lines."""
+    """Measure what was said, log the tries, write the mode's tables, and tell the figures that matter, in lines.
+
+    Raises
+    ------
+    PipelineError : there is no candle after which enough candles came; nothing is logged then
+    """
+    stamps, horizon = said["timestamp"], run.settings.labels.horizon
+    if not len(_judgeable(stamps, horizon)):
+        raise PipelineError(
+            f"{len(stamps)} candles from {datetime_ist(int(stamps[0]))} IST on are too few to judge anything:"
+            f" {horizon + 2} in a row are needed"
+        )
     table = run.workspace.read("funding_history") if run.workspace.exists("funding_history") else None
     traded = trade(said, run.settings, table)
-    span = said["timestamp"][[0, -1]].tolist()
+    span = stamps[[0, -1]].tolist()
     tries.record(
         run.workspace,
         [
@@ -76,10 +100,10 @@ def conclude(run: Run, said: Columns, mode: str) -> list[str]:
                 its.count,
             )
             for name, its in traded.items()
-            if not name.startswith((HELD, NOTHING, RANDOM))
+            if not _yardstick(name)
         ],
     )
-    found = evaluate(said, traded, run.settings, tries.tried(run.workspace).count)
+    found = evaluate(said, traded, run.settings, tries.tried(run.workspace))
     for what, columns in (("stats", found.stats), ("curves", found.curves), ("groups", found.groups)):
         run.workspace.write(f"{mode}_{what}", columns)
     return [*_lines(found.stats), f"see {run.workspace.path(f'{mode}_stats')}; --report makes a page of it"]
@@ -105,26 +129,28 @@ def trade(said: Columns, settings: Settings, funding: Columns | None = None) -> 
     return {name: _traded(said, run, costs, capital) for name, run in runs.items()}
 
 
-def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried: int = 1) -> Evaluation:
+def evaluate(said: Columns, traded: dict[str, Traded], settings: Settings, tried: Tried = UNCHOSEN) -> Evaluation:
     """Everything that can be measured on N candles in a row.
 
     Parameters
     ----------
     said : (N,) columns of ``catalog.SAID`` and ``timestamp``
     traded : what ``trade`` made of them
-    tried : strategies tried so far, these among them
+    tried : strategies tried so far, these among them; a yardstick is measured as the one try that it is
     """
     stamps = said["timestamp"]
     span = f"{datetime_ist(int(stamps[0]))} to {datetime_ist(int(stamps[-1]))} IST, out of sample"
     stats, curves, figures, ahead = [], _Curves(), Figures(), _Ahead.of(said, settings)
     held = _account(traded[HELD], said, settings)
     for name, its in traded.items():
-        stats.append(_strategy(name, f"{name}, {span}, after costs", its, said, settings, tried, held))
+        stats.append(
+            _strategy(name, f"{name}, {span}, after costs", its, said, settings, UNCHOSEN if _yardstick(name) else tried, held)
+        )
     everything, ours = f"all strategies, {span}, after costs", judged(settings)
     figures.add(everything, f"{JUDGED}{ours}", 1, len(stamps), baseline_is="[fusion] rule")
     costs = ", ".join(f"{name} {value}" for name, value in asdict(settings.costs).items())
     figures.add(everything, ROUND_TRIP, 1e4 * settings.costs.round_trip, len(stamps), baseline_is=costs)
-    _overfitting(figures, everything, traded, tried)
+    _overfitting(figures, everything, traded, tried.count)
     _models(figures, curves, span, said, ahead, settings)
     _money(curves, traded, stamps, settings)
     _by_confidence(curves, said, ahead, settings)
@@ -215,13 +241,17 @@ def _traded(said: Columns, run: Simulation, costs: Costs, capital: float) -> Tra
     return Traded(run, equity, luck.returns_by_day(equity, said["timestamp"], capital), outcomes)
 
 
+def _yardstick(name: str) -> bool:
+    return name.startswith((HELD, *YARDSTICKS))
+
+
 def _account(its: Traded, said: Columns, settings: Settings) -> Columns:
     """The executor's report of a strategy."""
     costs, capital = settings.costs, settings.executor.capital
     return report(*accounts(its.simulation, said, costs, capital), capital, costs, settings.learning.seed)
 
 
-def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: int, held: Columns) -> Columns:
+def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Settings, tried: Tried, held: Columns) -> Columns:
     """The verdict, the executor's report, and what tells skill from luck.
 
     Parameters
@@ -240,7 +270,7 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
     figures, count = Figures(), len(trades["pnl"])
     at = np.flatnonzero(columns["figure"] == "mean_net_bps_a_trade")[0]
     a_trade = float(columns["low"][at]), float(columns["high"][at])
-    told, found = verdict(its.returns, trades["pnl"], tried, seed, a_trade), luck.moments(its.returns)
+    told, found = verdict(its.returns, trades["pnl"], tried.count, seed, a_trade), luck.moments(its.returns)
     figures.add(scope, f"verdict: {told.words}", 1, count, baseline_is=told.why)
     if not count:
         return _together(figures.columns(), columns)
@@ -255,15 +285,36 @@ def _strategy(name: str, scope: str, its: Traded, said: Columns, settings: Setti
         figures.add(scope, figure, value, found.days, luck.ANNUAL * low, luck.ANNUAL * high, 0.0, "no trade")
     for figure, value, words in (
         ("probabilistic_sharpe", luck.probabilistic_sharpe(found), "asked for"),
-        ("deflated_sharpe", told.deflated, f"asked for, after {tried} tries"),
+        (
+            "deflated_sharpe",
+            told.deflated,
+            f"asked for, after {tried.count} tries" if tried.count > 1 else "asked for, after 1 try",
+        ),
     ):
         figures.add(scope, figure, value, found.days, baseline=SURE, baseline_is=words)
-    notional = trades["quantity"] * (trades["entry"] + trades["exit"])
-    days = len(its.equity) / DAY_MINUTES
-    figures.add(scope, "turnover_a_day", luck.turnover(notional, its.equity, days), count)
-    fee = float(luck.ratio(its.outcomes.break_even(costs).sum(0)[None])[0])
-    figures.add(scope, "break_even_fee", fee, count, baseline=costs.fee, baseline_is="the fee a side that is set")
+    if np.isfinite(tried.variance):
+        by_paper = luck.deflated_sharpe(found, tried.count, tried.variance)
+        words = "asked for; by the variance of the tries' own ratios, as in the paper, which is not the verdict's"
+        figures.add(scope, "deflated_sharpe_by_the_spread_of_the_tries", by_paper, found.days, baseline=SURE, baseline_is=words)
+    needed = luck.track_record(found)
+    if np.isfinite(needed):
+        words = f"days that there are; needed for a probabilistic Sharpe ratio of {SURE}, were the others like these"
+        figures.add(scope, "track_record_needed_days", needed, found.days, baseline=found.days, baseline_is=words)
+    rows = np.concatenate([trades["entered"], trades["exited"]])
+    fills = np.concatenate([trades["quantity"] * trades[price] for price in ("entry", "exit")])
+    figures.add(scope, "turnover_a_day", *_ratio(luck.turnover_sums(rows, fills, its.equity), said["timestamp"], seed, count))
+    fee = _ratio(its.outcomes.break_even(costs), said["timestamp"][trades["entered"]], seed, count)
+    figures.add(scope, "break_even_fee", *fee, baseline=costs.fee, baseline_is="the fee a side that is set")
     return _together(figures.columns(), columns)
+
+
+def _ratio(sums: np.ndarray, stamps: np.ndarray, seed: int, count: int) -> tuple[float, int, float, float]:
+    """The ``luck.ratio`` of (N, 2) parts, the count that was given, and its 95 % interval over days."""
+    value = float(luck.ratio(sums.sum(0)[None])[0])
+    low, high = day_bootstrap(luck.ratio, sums, stamps, seed)
+    if (sums >= 0).all():  # few days widen an interval beyond what such a figure can be
+        low = np.maximum(low, 0)
+    return value, count, low, high
 
 
 def _together(*parts: Columns) -> Columns:
@@ -272,7 +323,7 @@ def _together(*parts: Columns) -> Columns:
 
 def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried: int) -> None:
     """The chance that the strategy that looks best here is not even average elsewhere."""
-    figures.add(scope, "strategies tried so far", tried, tried)
+    figures.add(scope, TRIED, tried, tried)
     returns = [its.returns for name, its in traded.items() if its.count and name != HELD]
     if len(returns) < 2 or len(returns[0]) < 2 * PARTS:
         return
@@ -280,6 +331,9 @@ def _overfitting(figures: Figures, scope: str, traded: dict[str, Traded], tried:
     name = f"probability of backtest overfitting, the best of {len(returns)} strategies that trade"
     figures.add(scope, name, found.pbo, len(found.logits), baseline=0.5, baseline_is="pure chance")
     figures.add(scope, "share of the splits in which the best one loses afterwards", found.loss, len(found.logits))
+    if np.isfinite(found.slope):
+        name, words = "what its Sharpe ratio keeps in the other half, slope over the splits", "what was found says nothing"
+        figures.add(scope, name, found.slope, len(found.logits), baseline=0.0, baseline_is=words)
 
 
 # Models
@@ -296,13 +350,10 @@ class _Ahead:
 
     @classmethod
     def of(cls, said: Columns, settings: Settings) -> "_Ahead":
-        wanted, stamps, fusion = settings.labels, said["timestamp"], settings.fusion
+        wanted, fusion = settings.labels, settings.fusion
         distance = labels.move_points(said["close"], wanted.move_points, wanted.move_bps)
         label, moved = labels.first_side(said["high"], said["low"], said["close"], distance, wanted.horizon)
-        reach = wanted.horizon + 1
-        whole = np.zeros(len(stamps), bool)
-        whole[:-reach] = stamps[reach:] - stamps[:-reach] == reach * MINUTE_MS
-        row = np.flatnonzero(whole)
+        row = _judgeable(said["timestamp"], wanted.horizon)
         net = {}
         for name, side in ((BUY, 1), (SELL, -1)):
             gross = labels.barrier_outcome(said, said["atr"], side, fusion.stop_atr, fusion.target_atr, wanted.horizon)
@@ -310,24 +361,29 @@ class _Ahead:
         return cls(row, label[row], moved[row], net)
 
 
+def _judgeable(stamps: np.ndarray, horizon: int) -> np.ndarray:
+    """The rows of (N,) candles whose next ``horizon`` + 1 candles are there, in a row."""
+    reach = horizon + 1
+    return np.flatnonzero(stamps[reach:] - stamps[:-reach] == reach * MINUTE_MS)
+
+
 def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead: _Ahead, settings: Settings) -> None:
     """Regimes, early warnings, and whether each probability keeps its word."""
     seed, horizon = settings.learning.seed, settings.labels.horizon
     here = {name: values[ahead.row] for name, values in said.items()}
     stamps, given = here["timestamp"], here["warning"] != "none"
-    coming = np.array(REGIMES, object)[np.stack([said[column.name] for column in NEXT], 1).argmax(axis=1)]
-    regime_figures(figures, f"regime, {span}", said["timestamp"], said["regime"], coming, said["hindsight"], horizon, seed)
+    chances = np.stack([said[column.name] for column in NEXT], 1)
+    likeliest = np.array(REGIMES, object)[chances.argmax(axis=1)]
+    regime_figures(figures, f"regime, {span}", said["timestamp"], said["regime"], likeliest, said["hindsight"], horizon, seed)
     warning_figures(figures, f"early warning, {span}", stamps, here["warning_probability"], given, ahead.moved, here["atr"], seed)
     month = np.array([datetime_ist(int(stamp))[:7] for stamp in stamps[:: DAY_MINUTES // 24]], object)
     month = np.repeat(month, DAY_MINUTES // 24)[: len(stamps)]
     for name in dict.fromkeys(month):
-        part = given & (month == name)
-        scope = f"early warning in {name} IST, out of sample"
-        value, low, high = share(ahead.moved[part], stamps[part], seed)
-        base = float(ahead.moved[month == name].mean())
-        figures.add(scope, "early warning precision", value, int(part.sum()), low, high, base, "base rate")
+        part, scope = month == name, f"early warning in {name} IST, out of sample"
+        warning_precision(figures, scope, stamps[part], given[part], ahead.moved[part], here["atr"][part], seed)
     later = said["hindsight"][np.minimum(ahead.row + horizon, len(said["hindsight"]) - 1)]
-    likeliest = np.stack([here[column.name] for column in NEXT], 1)
+    chances, likeliest = chances[ahead.row], likeliest[ahead.row]
+    next_is = f"regime {horizon} minutes ahead"
     for name, probability, happened in (
         ("early warning: a move comes", here["warning_probability"], ahead.moved),
         ("specialists: the upper side comes first", here["p_buy"], ahead.label == labels.BUY),
@@ -337,11 +393,8 @@ def _models(figures: Figures, curves: "_Curves", span: str, said: Columns, ahead
         ("fusion: a BUY ends in profit after costs", here["profit_buy"], ahead.net[BUY] > 0),
         ("fusion: a SELL ends in profit after costs", here["profit_sell"], ahead.net[SELL] > 0),
         ("regime: as in hindsight", here["regime_confidence"], here["regime"] == here["hindsight"]),
-        (
-            f"regime {horizon} minutes ahead: the likeliest comes",
-            likeliest.max(axis=1),
-            np.array(REGIMES, object)[likeliest.argmax(axis=1)] == later,
-        ),
+        (f"{next_is}: the likeliest comes", chances.max(axis=1), likeliest == later),
+        *((f"{next_is}: {name} comes", chances[:, i], later == name) for i, name in enumerate(REGIMES)),
     ):
         found = luck.calibration(probability, happened, stamps, seed)
         scope = f"calibration, {span}"
@@ -380,8 +433,7 @@ def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, set
         curves.add("equity", name, (WHEN, "equity at the close, USD"), stamps[last], its.equity[last], n=count)
         curves.add("drawdown", name, (WHEN, "below the highest equity so far, %"), stamps[last], fallen[last], n=count)
     percent = np.arange(1, 100)
-    for name in SPLIT:
-        its = traded[name]
+    for name, its in traded.items():
         if its.count < 2:
             continue
         returns = np.maximum(its.outcomes.size * its.simulation.trades["pnl_bps"] / 1e4, -1 + 1e-9)
@@ -400,10 +452,10 @@ def _money(curves: "_Curves", traded: dict[str, Traded], stamps: np.ndarray, set
 def _groups(said: Columns, traded: dict[str, Traded], settings: Settings) -> Columns:
     """Trades by the regime, session, month and hour in which they were decided."""
     stamps, rows = said["timestamp"], []
-    for name in SPLIT:
-        trades = traded[name].simulation.trades
-        if not len(trades["pnl"]):
+    for name, its in traded.items():
+        if not its.count:
             continue
+        trades = its.simulation.trades
         decided = trades["decided"]
         when = [datetime_ist(int(stamp)) for stamp in stamps[decided]]
         keys = {

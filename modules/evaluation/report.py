@@ -21,7 +21,7 @@ from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.tables import Columns, datetime_ist, write_atomically
 from modules.evaluation.findings import FAIL, NOTE, PASS
-from modules.evaluation.measure import JUDGED, ROUND_TRIP
+from modules.evaluation.measure import JUDGED, ROUND_TRIP, TRIED
 from modules.evaluation.report_page.markup import Html, absent, folded, join, missing, script_data, small, table, tag
 from modules.evaluation.report_page.numbers import (
     Figure,
@@ -95,11 +95,13 @@ CHAPTERS = {
     "selectivity": Chapter(
         "Does it do better when it is choosier?",
         ("selectiv",),
-        "On the right every minute is traded, on the left only the surest ones. A score that knows something climbs to the left.",
+        "On the right every minute is traded, on the left only the surest ones. A score that knows something climbs to the left."
+        " Which minutes are the surest is known only from all that are judged here: this tells what the score is worth, and not"
+        " what a threshold that had to be chosen beforehand would have earned.",
     ),
     "luck": Chapter(
         "What might have happened",
-        ("monte carlo", "overfit", "splits in which", "strategies tried"),
+        ("monte carlo", "overfit", "the splits", "strategies tried"),
         "The same trades in another order or with other slippage, and how likely it is that the best row was only the luckiest.",
     ),
     "money": Chapter(
@@ -129,7 +131,9 @@ WORDS = {
     "bps": "Basis points: 100 bps are 1 %.",
     "profit factor": "All gains over all losses. Above 1 it earns.",
     "drawdown": "The deepest fall from a peak, as a share of that peak.",
-    "Sharpe, Sortino": "Mean return over its swings (Sortino: over the swings down only), annualised. 0 is doing nothing.",
+    "Sharpe, Sortino": "Mean return over its swings (Sortino: over the swings down only). Of daily returns: UTC days, idle ones"
+    " too, times the root of 365.25, for crypto trades every day. Of hourly returns: idle hours too, times the root of the hours"
+    " of 365.25 days. 0 is doing nothing.",
     "probabilistic Sharpe": "The chance that the true Sharpe ratio is above 0.",
     "deflated Sharpe": "The same chance, after taking off what the best of all tries shows by luck alone. Above 0.95 counts.",
     "break-even fee": "The fee a side at which the trades would end at zero. If yours is higher, they lose.",
@@ -378,7 +382,7 @@ def _hoped(rows: list[Figure]) -> Html:
 
 
 def outcome(row: Figure) -> str:
-    """Whether what was hoped for came true; for sure only where the whole interval agrees, where there is one."""
+    """Whether what was hoped for came true; for sure only where the whole interval agrees."""
     if not np.isfinite(row.value):
         return "not measured"
     least, most = row.baseline, np.inf
@@ -389,7 +393,8 @@ def outcome(row: Figure) -> str:
         least, most = float(minutes[1]), float(minutes[2])
     if not least <= row.value <= most:
         return "not reached"
-    # A missing end compares as False and so casts no doubt.
+    if not (np.isfinite(row.low) and np.isfinite(row.high)):
+        return "reached, but no interval says how surely"
     return "reached, but not for sure" if row.low < least or row.high > most else "reached"
 
 
@@ -496,7 +501,7 @@ def _made(tables: dict[str, Columns], modes: list[str], marks: dict[str, str]) -
         lines.append([f"Candles, {title}", ", ".join(f"{span} IST" for span in spans) or "unknown"])
         costs = [row.baseline_is for row in figures if row.figure == ROUND_TRIP]
         lines.append([f"Costs, {title}", ", ".join(costs) or "not told in the table of this run"])
-        tries = dict.fromkeys(said for row in figures for said in re.findall(r"[\d,]+ tr(?:y|ies)\b", row.baseline_is))
+        tries = [f"{row.value:,.0f}" for row in figures if row.figure == TRIED]
         lines.append([f"Strategies tried, {title}", ", ".join(tries) or "not counted in the table of this run"])
     if TRIES in tables and len(tables[TRIES]["timestamp"]):
         log, newest = tables[TRIES]["timestamp"], datetime_ist(int(tables[TRIES]["timestamp"].max()))

@@ -18,6 +18,8 @@ NOTHING, BREAKOUT = "always NEUTRAL", "ATR breakout"
 RANDOM = "random entries"
 """How the names of both kinds of ``at_random`` begin."""
 SELDOM = f"{RANDOM} once an hour"
+YARDSTICKS = (NOTHING, RANDOM, BREAKOUT)
+"""How the names begin of those that are there to be beaten. Nobody chooses one for what it earned, so it is no try."""
 
 
 def judged(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from modules.core.statistics import (
     share,
     stationary,
     student,
+    warning_figures,
 )
 from modules.core.tables import Workspace
 from modules.core.words import DAY_MINUTES, MINUTE_MS
@@ -210,3 +211,35 @@ def test_regimes_ahead_and_at_their_change_by_hand():
     regime_figures(figures, "here", np.arange(12) * MINUTE_MS, hindsight, coming, hindsight, 2, 1)
     at_once = next(row for row in figures.rows if row[1] == "regime accuracy in the minute of a change")
     assert (at_once[2], at_once[6]) == (1, 0)
+
+
+def test_warnings_stand_beside_as_many_of_the_atr_alone() -> None:
+    rows = 10 * DAY_MINUTES
+    random, stamps = np.random.default_rng(1), np.arange(rows) * MINUTE_MS
+    atr, happened = random.permutation(rows).astype(float), random.random(rows) < 0.2
+    given = random.random(rows) < 0.1
+    happened[given] |= random.random(int(given.sum())) < 0.5
+    loud = atr >= rows - given.sum()
+    figures = Figures()
+    warning_figures(figures, "scope", stamps, random.random(rows), given, happened, atr, seed=1)
+    rows_of = {row[1]: row for row in figures.rows}
+    hits, count = (given & happened).sum(), given.sum()
+    for name, value, n, baseline in (
+        ("early warning precision", hits / count, count, happened.mean()),
+        ("early warning precision, against the ATR", hits / count, count, (loud & happened).sum() / count),
+        ("early warning recall", hits / happened.sum(), happened.sum(), (loud & happened).sum() / happened.sum()),
+    ):
+        found = rows_of[name]
+        assert found[2] == pytest.approx(value)
+        assert (found[5], found[6]) == (n, pytest.approx(baseline))
+        assert found[3] < found[2] < found[4]
+    assert "picked in hindsight" in rows_of["early warning recall"][7]
+
+
+def test_without_a_warning_there_is_nothing_to_beat() -> None:
+    figures, rows = Figures(), 100
+    happened, nothing = np.arange(rows) % 3 == 0, np.zeros(rows, bool)
+    warning_figures(figures, "scope", np.arange(rows) * MINUTE_MS, np.zeros(rows), nothing, happened, np.ones(rows), seed=1)
+    found = {row[1]: row for row in figures.rows}
+    assert np.isnan([found["early warning precision, against the ATR"][at] for at in (2, 6)]).all()
+    assert (found["early warning recall"][2], found["early warning recall"][6]) == (0, 0)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from modules.core.settings import Costs
 from modules.core.statistics import DAY_MS, DRAWS, wilson
 from modules.core.tables import Columns
-from modules.core.words import MINUTE_MS
+from modules.core.words import DAY_MINUTES, MINUTE_MS
 from modules.evaluation import luck
 from modules.evaluation.engine import Orders, simulate
 from modules.evaluation.luck import Moments, Outcomes
@@ -274,8 +274,17 @@ def test_drawn_slippage_lies_between_its_bounds() -> None:
     assert np.array_equal(found, luck.returns_by_slippage(its, costs, 1))
 
 
+def test_of_very_many_trades_there_are_fewer_draws() -> None:
+    its = outcomes(np.ones(25_000, int), np.ones(25_000))
+    fewer = luck.MOST_DRAWN // 25_000
+    assert len(luck.returns_by_slippage(its, COSTS, 1)) == len(luck.drawdowns_in_any_order(np.zeros(25_000), 1)) == fewer < DRAWS
+
+
 def test_turnover_by_hand() -> None:
-    assert luck.turnover(np.array([100, 110, 50, 40]), np.array([1_000, 2_000]), 4.0) == pytest.approx(0.05)
+    equity = np.repeat([1_000.0, 2_000.0], 2 * DAY_MINUTES)
+    sums = luck.turnover_sums(np.array([5, 7, 7, 4_000]), np.array([100, 110, 50, 40]), equity)
+    assert luck.ratio(sums.sum(0)[None])[0] == pytest.approx(300 / 1_500 / 4)
+    assert (sums[5, 0], sums[7, 0], sums[4_000, 0]) == (100, 160, 40)
 
 
 # Probabilities

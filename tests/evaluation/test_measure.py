@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from modules.core import labels
+from modules.core.errors import PipelineError
 from modules.core.module import Run
 from modules.core.settings import load_settings
 from modules.core.tables import Columns, Workspace
+from modules.core.words import REGIMES
+from modules.evaluation import luck
 from modules.evaluation.engine import simulate
 from modules.evaluation.measure import HELD, Evaluation, conclude, evaluate, trade
 from modules.evaluation.report import verdict
 from modules.evaluation.report_page.numbers import figures_of
-from modules.evaluation.strategies import NOTHING, OURS, RANDOM, STRICT, strategies
-from modules.evaluation.tries import tried
+from modules.evaluation.strategies import BREAKOUT, NOTHING, OURS, RANDOM, STRICT, strategies
+from modules.evaluation.tries import Tried, tried
 from modules.m6_executor.funding import EVERY_MS, funding_due
 from modules.m6_executor.reports import UNFUNDED
 from tests.evaluation.sayings import START, sayings
@@ -66,7 +69,8 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     traded = trade(said, SETTINGS)
 
     def told(count: int) -> str:
-        return next(name for name in evaluate(said, traded, SETTINGS, count).stats["figure"] if name.startswith("verdict"))
+        found = evaluate(said, traded, SETTINGS, Tried(count, np.nan))
+        return next(name for name in found.stats["figure"] if name.startswith("verdict"))
 
     assert told(1) == "verdict: has an edge after costs"
     run = Run.open(tmp_path, SETTINGS)
@@ -77,11 +81,30 @@ def test_the_verdict_says_what_was_planted_and_the_log_of_tries_makes_it_harder(
     log, stats = run.workspace.read("tries"), run.workspace.read("backtest_stats")
     count = stats["value"][stats["figure"] == "strategies tried so far"][0]
     assert count == tried(run.workspace).count > len(log["key"])
-    assert f"asked for, after {count:.0f} tries" in stats["baseline_is"]
-    assert sorted(log["strategy"]) == sorted(name for name in traded if not name.startswith((HELD, NOTHING, RANDOM)))
+    yardsticks = (HELD, NOTHING, BUSY, BREAKOUT)
+    assert sorted(log["strategy"]) == sorted(set(traded) - set(yardsticks))
+    for name in (*yardsticks, OURS):
+        its = [row for row, scope in enumerate(stats["scope"]) if scope.startswith(f"{name}, ")]
+        after = [words for words in stats["baseline_is"][its] if words.startswith("asked for, after")]
+        asked = f"asked for, after {count:.0f} tries" if name == OURS else "asked for, after 1 try"
+        assert after == [asked] * (traded[name].count > 0)
     random = [line for line in lines if line.startswith(BUSY)]
     assert len(random) == 1
     assert ": loses. " in random[0]
+
+
+def test_what_the_tries_the_days_and_the_halves_tell_stands_in_the_stats() -> None:
+    said = clairvoyant(sayings(40, volatility=2e-3))
+    traded, name = trade(said, SETTINGS), "deflated_sharpe_by_the_spread_of_the_tries"
+    found, moments = evaluate(said, traded, SETTINGS, Tried(30, 0.04)), luck.moments(traded[OURS].returns)
+    assert figure(found, OURS, name)["value"] == luck.deflated_sharpe(moments, 30, 0.04)
+    needed = figure(found, OURS, "track_record_needed_days")
+    assert (needed["value"], needed["n"], needed["baseline"]) == (pytest.approx(luck.track_record(moments)), 40, 40)
+    losing = {row for scope, row in zip(found.stats["scope"], found.stats["figure"], strict=True) if scope.startswith(BUSY)}
+    assert not {name, "track_record_needed_days"} & losing  # a yardstick, and below zero however long it lasts
+    returns = np.stack([its.returns for who, its in traded.items() if its.count and who != HELD], 1)
+    kept = figure(found, "all strategies", "what its Sharpe ratio keeps in the other half, slope over the splits")
+    assert kept["value"] == luck.overfitting(returns).slope
 
 
 def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None:
@@ -90,6 +113,16 @@ def test_random_is_as_busy_as_ours_when_ours_says_the_same_for_a_while() -> None
     traded = trade(said, SETTINGS)
     assert traded[BUSY].outcomes.side.tolist() == traded[OURS].outcomes.side.tolist()
     assert traded[OURS].count > 300
+
+
+def test_too_few_candles_are_told_in_words_and_are_no_try(tmp_path: Path) -> None:
+    said, run = sayings(1), Run.open(tmp_path, SETTINGS)
+    least = SETTINGS.labels.horizon + 2
+    with pytest.raises(PipelineError, match=f"^{least - 1} candles from 2024-01-01 05:30:00 IST on are too few .* {least} in a"):
+        conclude(run, {name: values[: least - 1] for name, values in said.items()}, "backtest")
+    assert not run.workspace.exists("tries")
+    conclude(run, {name: values[:least] for name, values in said.items()}, "backtest")
+    assert run.workspace.exists("backtest_stats")
 
 
 def test_what_is_hoped_for_stands_beside_what_ours_did() -> None:
@@ -129,6 +162,33 @@ def test_groups_add_up_to_the_strategy() -> None:
         assert groups["pnl"][part].sum() == pytest.approx(run.trades["pnl"].sum())
         wins = groups["win_rate"][part] * groups["trades"][part]
         assert wins.sum() == pytest.approx((run.trades["pnl"] > 0).sum())
+
+
+def test_turnover_and_break_even_fee_have_intervals_that_hold_what_days_differ_in() -> None:
+    said = clairvoyant(sayings(20, volatility=2e-3))
+    traded = trade(said, SETTINGS)[OURS]
+    found, trades = measured(said), traded.simulation.trades
+    notional = trades["quantity"] * (trades["entry"] + trades["exit"])
+    turnover, fee = (figure(found, OURS, name) for name in ("turnover_a_day", "break_even_fee"))
+    assert turnover["value"] == pytest.approx(notional.sum() / traded.equity.mean() / 20)
+    assert fee["value"] > fee["baseline"]  # it knows the future
+    for its in (turnover, fee):
+        assert its["n"] == traded.count
+        assert 0 < its["low"] < its["value"] < its["high"] < 2 * its["value"]
+    assert figure(found, HELD, "turnover_a_day")["low"] == 0
+    short = measured({name: values[:1_440] for name, values in said.items()})
+    assert np.isnan(figure(short, OURS, "break_even_fee")["low"])
+
+
+def test_every_strategy_that_traded_is_told_by_its_groups_and_by_monte_carlo() -> None:
+    said = clairvoyant(sayings(volatility=2e-3))
+    said["warning"][::40] = "up"
+    traded, found = trade(said, SETTINGS), measured(said)
+    busy = [name for name, its in traded.items() if its.count]
+    assert {OURS, BUSY, "ATR breakout", "early warnings alone", "regimes alone", HELD} <= set(busy)
+    assert list(dict.fromkeys(found.groups["strategy"])) == busy
+    monte = np.array([plot.startswith("Monte Carlo") for plot in found.curves["plot"]])
+    assert list(dict.fromkeys(found.curves["curve"][monte])) == [name for name in busy if traded[name].count > 1]
 
 
 def test_all_costs_that_are_set_are_charged() -> None:
@@ -172,6 +232,12 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     assert precision["n"] == len(row[::3])
     assert precision["value"] == pytest.approx(moved[row[::3]].mean())
     assert precision["baseline"] == pytest.approx(moved[row].mean())
+    loudest = row[np.argsort(-said["atr"][row], kind="stable")[: len(row[::3])]]
+    for scope in ("early warning", "early warning in 2024-01 IST"):
+        against = figure(found, scope, "early warning precision, against the ATR")
+        assert (against["value"], against["baseline"]) == (precision["value"], pytest.approx(moved[loudest].mean()))
+    recall = figure(found, "early warning", "early warning recall")
+    assert recall["baseline"] == pytest.approx(moved[loudest].sum() / moved[row].sum())
     brier = figure(found, "calibration", "early warning: a move comes: Brier score")
     assert brier["value"] == pytest.approx(((0.25 - moved[row]) ** 2).mean())
     paid = {
@@ -188,6 +254,22 @@ def test_warnings_regimes_and_calibration_are_counted_on_the_minutes_whose_futur
     assert accuracy["value"] == pytest.approx((said["hindsight"] == "STABLE_LOW").mean())
     buys = figure(found, "calibration", "specialists: the upper side comes first: Brier score")
     assert buys["value"] == pytest.approx(((said["p_buy"][row] - (label[row] == labels.BUY)) ** 2).mean())
+
+
+def test_the_probability_of_each_regime_to_come_is_held_to_its_word() -> None:
+    said, horizon = sayings(), SETTINGS.labels.horizon
+    found = measured(said)
+    count = len(said["close"]) - horizon - 1
+    later = said["hindsight"][horizon : horizon + count]
+    for name in REGIMES:
+        about = f"regime {horizon} minutes ahead: {name} comes"
+        brier, came = figure(found, "calibration", f"{about}: Brier score"), later == name
+        assert brier["n"] == count
+        assert brier["value"] == pytest.approx(((said[f"next_{name.lower()}"][:count] - came) ** 2).mean())
+        assert brier["baseline"] == pytest.approx(came.mean() * (1 - came.mean()))
+        curve = found.curves["plot"] == f"calibration: {about}"
+        assert found.curves["n"][curve].sum() == count
+        assert found.curves["y"][curve] @ found.curves["n"][curve] == pytest.approx(came.sum())
 
 
 def test_a_hole_between_candles_is_judged_by_nobody() -> None:

@@ -19,6 +19,7 @@ from modules.core.errors import PipelineError
 from modules.core.module import REPOSITORY, Run
 from modules.core.settings import load_settings
 from modules.core.tables import Workspace
+from modules.evaluation import luck
 from modules.evaluation.report import HOW, PATH, outcome, report, verdict
 from modules.evaluation.report import page as page_from
 from modules.evaluation.report_page.markup import script_data, tag
@@ -154,7 +155,9 @@ def test_hoped_for_and_found_stand_side_by_side(page: str) -> None:
         (0.1, 0.05, 0.14, 0.15, "hoped for: at most", "reached"),
         (0.1, 0.05, 0.20, 0.15, "hoped for: at most", "reached, but not for sure"),
         (0.2, np.nan, np.nan, 0.15, "hoped for: at most", "not reached"),
-        (12.0, np.nan, np.nan, 8, "hoped for: 8 to 15 minutes", "reached"),
+        (12.0, np.nan, np.nan, 8, "hoped for: 8 to 15 minutes", "reached, but no interval says how surely"),
+        (12.0, 11.0, 13.0, 8, "hoped for: 8 to 15 minutes", "reached"),
+        (0.1, np.nan, np.nan, 0.15, "hoped for: at most", "reached, but no interval says how surely"),
         (16.0, 15.5, 17.0, 8, "hoped for: 8 to 15 minutes", "not reached"),
         (np.nan, np.nan, np.nan, 2, "hoped for", "not measured"),
     ],
@@ -177,8 +180,16 @@ def test_every_part_is_there_or_says_that_it_was_not_measured(page: str) -> None
     assert "3 strategies evaluated in this workspace, the newest on 2024-03-01 07:30:00 IST" in text
     assert "run \npython run_pipeline.py --analyze --candles FILE" in text
     assert "performance/whale_stats.csv" in text
-    assert "\n37 tries\n" in text
+    assert "\nStrategies tried, walk-forward\n1,037\n" in text
     assert "\nCosts, walk-forward\nfee 0.00123, slippage 0.0005\n" in text
+
+
+def test_it_says_how_ratios_are_annualised_and_whose_thresholds_the_choosy_ones_are(page: str) -> None:
+    text = Reader(page).text
+    words = text[text.index("Sharpe, Sortino") :]
+    assert "UTC days, idle ones too, times the root of 365.25" in words[:250]
+    assert "not what a threshold that had to be chosen beforehand would have earned" in text
+    assert np.square(luck.ANNUAL) == pytest.approx(365.25)
 
 
 def test_failed_checks_and_notes_are_listed_and_passed_ones_counted(tmp_path: Path) -> None:
