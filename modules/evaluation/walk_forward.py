@@ -265,7 +265,7 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
     """Every fold as it is finished, by the workers of a Dask scheduler. joblib's own way to Dask is of no use here: where
     there is one worker it stays at home."""
     try:
-        from distributed import Client, as_completed
+        from distributed import CancelledError, Client, as_completed
     except ImportError:
         raise PipelineError(
             "--cluster needs Dask: pip install dask distributed (requirements-dev.txt has the versions)"
@@ -303,7 +303,13 @@ def _made_on_cluster(folds: list[Fold], train: Callable[..., object], address: s
             failure = future.exception()
             if failure is not None and not isinstance(failure, PipelineError):
                 raise PipelineError(f"--cluster {address}: a worker failed: {type(failure).__name__}: {failure}")
-            yield future.result()
+            try:
+                made = future.result()
+            except CancelledError:
+                raise PipelineError(
+                    f"--cluster {address}: the scheduler is gone; what was finished is kept, call again for the rest"
+                ) from None
+            yield made
             finished.update(handed_over(1))
 
 

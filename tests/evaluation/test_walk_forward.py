@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -341,28 +343,52 @@ def test_ctrl_c_ends_the_processes_at_once_and_the_next_call_goes_on(ready: Desk
     assert rows_of(ready) == rows_of(walked_once)
 
 
-@pytest.mark.slow
-def test_a_scheduler_that_was_started_elsewhere_is_told(ready: Desk, tmp_path: Path) -> None:
+KNOWING = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
+"""Where the project lies, and this file, which a fold's training may be of."""
+
+
+@contextmanager
+def started(folder: Path, **scheduler: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Address and process of a scheduler that was started in another folder; one worker knows the project."""
     pytest.importorskip("distributed")
-    file = tmp_path / "scheduler.json"
+    file = folder / "scheduler.json"
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    started = [
-        subprocess.Popen([sys.executable, "-m", "dask", *command, *common], cwd=tmp_path, env=environment)
-        for command, environment in (
-            (["scheduler", "--host", "127.0.0.1", "--port", "0"], alone),
-            (["worker", "--no-nanny"], {**alone, "PYTHONPATH": str(REPOSITORY), **THREADS}),
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "dask", *command, *common], cwd=folder, env={**alone, **more})
+        for command, more in (
+            (["scheduler", "--host", "127.0.0.1", "--port", "0"], scheduler),
+            (["worker", "--no-nanny"], {"PYTHONPATH": KNOWING, **THREADS}),
         )
     ]
     try:
         while not file.exists():
             time.sleep(0.1)
-        with pytest.raises(PipelineError, match=r"the scheduler or a worker lacks modules; .* PYTHONPATH=. dask scheduler"):
-            walk(ready, cluster=json.loads(file.read_text())["address"])
+        yield json.loads(file.read_text())["address"], processes[0]
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
             process.wait()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_was_started_elsewhere_is_told(ready: Desk, tmp_path: Path) -> None:
+    lacks = r"the scheduler or a worker lacks modules; .* PYTHONPATH=. dask scheduler"
+    with started(tmp_path) as (address, _), pytest.raises(PipelineError, match=lacks):
+        walk(ready, cluster=address)
+
+
+def slow(run: Run, quiet: bool) -> None:
+    time.sleep(120)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_gone_is_told(ready: Desk, tmp_path: Path) -> None:
+    with started(tmp_path, PYTHONPATH=KNOWING) as (address, scheduler):
+        ending = threading.Timer(10, scheduler.kill)
+        ending.start()
+        with pytest.raises(PipelineError, match="the scheduler is gone; what was finished is kept"):
+            walk(ready, slow, cluster=address)
 
 
 # Errors
